@@ -1,0 +1,153 @@
+"""The records that every part of the grader exchanges: verdicts, checks, rows, results (schema version 1)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """Outcome of a check or a row, in order of precedence: a row takes the first that any of its checks has."""
+
+    GRADER_ERROR = "grader_error"  # our own fault: never costs marks, its points are pending
+    NEEDS_REVIEW = "needs_review"  # a person decides, its points are pending
+    MISSING = "missing"  # the file, class or function was not handed in
+    NOT_IMPLEMENTED = "not_implemented"  # still the placeholder, or returns nothing
+    CRASHED = "crashed"  # raised an error, or ended its process
+    TIMEOUT = "timeout"  # did not answer in time
+    OUT_OF_MEMORY = "out_of_memory"  # went over the memory limit
+    FAILED = "failed"  # computed something wrong
+    PARTIAL = "partial"  # right in parts
+    PASSED = "passed"  # everything right
+    SKIPPED = "skipped"  # not judged; the message names what it waited for
+
+    @property
+    def rank(self) -> int:
+        """Position in the order of precedence, 0 first."""
+        return list(Verdict).index(self)
+
+
+PENDING = frozenset({Verdict.GRADER_ERROR, Verdict.NEEDS_REVIEW})
+
+
+@dataclass(frozen=True)
+class Check:
+    """One judged property of a row; `points` of `max` were earned."""
+
+    id: str
+    verdict: Verdict
+    points: float
+    max: float
+    message: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is Verdict.PASSED
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A likely misconception behind a wrong row."""
+
+    id: str
+    title: str
+    hint: str
+    equation: str = ""
+
+
+@dataclass
+class Row:
+    """The outcome of one line of the rubric."""
+
+    id: str
+    max: float
+    verdict: Verdict
+    points: float = 0.0
+    message: str = ""
+    diagnosis: Diagnosis | None = None
+    checks: list[Check] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # about this row; they cost nothing
+    duration_s: float = 0.0
+
+    @classmethod
+    def from_checks(cls, row_id: str, maximum: float, checks: list[Check], **rest: Any) -> Row:
+        """The row that its checks add up to: sum of points, verdict of highest precedence."""
+        verdict = min((check.verdict for check in checks), key=lambda v: v.rank)
+        lost = [check for check in checks if not check.passed]
+        worst = min(lost, key=lambda check: check.verdict.rank, default=None)
+        points = round(sum(check.points for check in checks), 2)
+        row = cls(row_id, maximum, verdict, points, worst.message if worst else "", checks=checks, **rest)
+        if verdict in PENDING:
+            row.points = 0.0
+        return row
+
+    @property
+    def pending(self) -> float:
+        return self.max if self.verdict in PENDING else 0.0
+
+
+@dataclass
+class Result:
+    """Everything known about one graded submission."""
+
+    id: str
+    submission_sha256: str
+    grader_version: str
+    seed: int
+    sandbox: str
+    environment: dict[str, str]
+    rows: list[Row]
+    remarks: list[str] = field(default_factory=list)
+    problem: str | None = None  # why the submission as a whole could not be graded
+    duration_s: float = 0.0
+
+    @property
+    def points(self) -> float:
+        return round(sum(row.points for row in self.rows), 2)
+
+    @property
+    def pending(self) -> float:
+        return sum(row.pending for row in self.rows)
+
+    @property
+    def max(self) -> float:
+        return sum(row.max for row in self.rows)
+
+    def to_json(self) -> str:
+        """`result.json`, schema version 1."""
+        head = {"schema": SCHEMA_VERSION, **{k: v for k, v in asdict(self).items() if k not in ("rows", "remarks")}}
+        head |= {"points": self.points, "pending": self.pending, "max": self.max}
+        rows = []
+        for row in self.rows:
+            record = asdict(row)
+            for check, of in zip(record["checks"], row.checks, strict=True):
+                check["passed"] = of.passed
+            rows.append(record)
+        return json.dumps({**head, "remarks": self.remarks, "rows": rows}, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Read `result.json` back. Raises ValueError for another schema version or a file that is not one."""
+        try:
+            data = json.loads(text)
+            if data["schema"] != SCHEMA_VERSION:
+                raise ValueError(f"result.json has schema {data['schema']}, this grader reads {SCHEMA_VERSION}")
+            rows = [_row_from(record) for record in data["rows"]]
+            names = ("id", "submission_sha256", "grader_version", "seed", "sandbox", "environment",
+                     "remarks", "problem", "duration_s")
+            return cls(rows=rows, **{name: data[name] for name in names})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a result.json of the grader: {error!r}") from error
+
+
+def _row_from(record: dict[str, Any]) -> Row:
+    checks = [Check(**{k: v for k, v in check.items() if k != "passed"}) for check in record["checks"]]
+    checks = [Check(c.id, Verdict(c.verdict), c.points, c.max, c.message) for c in checks]
+    diagnosis = Diagnosis(**record["diagnosis"]) if record["diagnosis"] else None
+    rest = {k: v for k, v in record.items() if k not in ("checks", "diagnosis", "verdict")}
+    return Row(verdict=Verdict(record["verdict"]), checks=checks, diagnosis=diagnosis, **rest)

@@ -1,0 +1,103 @@
+"""The rubric and the grading policy, read from the two TOML files beside this module."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class RubricRow:
+    """One line of the rubric. `half` is "task1" or "task2"; `manual` rows are judged by a person for now."""
+
+    id: str
+    points: float
+    title: str
+    manual: bool = False
+
+    @property
+    def half(self) -> str:
+        return self.id.split(".")[0]
+
+
+class UsageError(Exception):
+    """Something that the person at the command line asked for does not exist or is not possible."""
+
+
+@cache
+def rubric() -> tuple[RubricRow, ...]:
+    """All rows, in the order of the handout."""
+    data = tomllib.loads((HERE / "rubric.toml").read_text(encoding="utf-8"))
+    return tuple(RubricRow(**row) for row in data["row"])
+
+
+def select_rows(patterns: list[str]) -> list[RubricRow]:
+    """Rows whose id starts with one of `patterns`; all rows for none. Raises UsageError with near matches."""
+    if not patterns:
+        return list(rubric())
+    ids = [row.id for row in rubric()]
+    for pattern in patterns:
+        if not any(row_id.startswith(pattern) for row_id in ids):
+            tails = {row_id.split(".")[1]: row_id for row_id in ids}
+            near = difflib.get_close_matches(pattern, ids, 3) or [
+                tails[tail] for tail in difflib.get_close_matches(pattern, list(tails), 3)]
+            hint = f"did you mean {' or '.join(near)}?" if near else f"rows are {', '.join(ids)}"
+            raise UsageError(f"no row of the rubric starts with '{pattern}': {hint}")
+    return [row for row in rubric() if row.id.startswith(tuple(patterns))]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the worker that runs one submission; units are in the names."""
+
+    import_s: float
+    probe_s: float
+    cpu_s: int
+    submission_s: float
+    memory_mib: int
+    total_memory_mib: int
+    processes: int
+    file_mib: int
+    scratch_mib: int
+    output_mib: int
+    answer_mib: int
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Decisions that are an instructor's: accepted variances, accepted clips, limits."""
+
+    variances: tuple[str, ...]
+    cosine_clips: tuple[float, ...]
+    limits: Limits
+
+
+def load_policy(path: Path | None = None) -> Policy:
+    """The shipped policy, overridden by the file at `path`. Raises UsageError for unknown keys or values."""
+    data = tomllib.loads((HERE / "policy.toml").read_text(encoding="utf-8"))
+    if path is not None:
+        try:
+            _override(data, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"cannot read the policy {path}: {error}") from error
+    variances = tuple(data["reverse_step"]["variances"])
+    unknown = set(variances) - {"posterior", "beta"}
+    if unknown or not variances:
+        raise UsageError(f"reverse_step.variances takes 'posterior' and 'beta', not {sorted(unknown) or 'an empty list'}")
+    return Policy(variances, tuple(float(clip) for clip in data["cosine"]["clips"]), Limits(**data["limits"]))
+
+
+def _override(base: dict[str, Any], other: dict[str, Any], where: str) -> None:
+    for section, values in other.items():
+        if section not in base:
+            raise UsageError(f"{where}: unknown section [{section}]; known are {', '.join(base)}")
+        for key, value in values.items():
+            if key not in base[section]:
+                raise UsageError(f"{where}: unknown key {section}.{key}; known are {', '.join(base[section])}")
+            base[section][key] = value
