@@ -56,7 +56,7 @@ def refused(path: Path, tmp_path: Path) -> str:
     return str(caught.value)
 
 
-# --- what must work -------------------------------------------------------------------------------------------
+# --- what must work --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", ["", "412551014_lab1/", "a/b/c/", "./", "作業一/"])
@@ -339,7 +339,7 @@ def test_remarks_are_limited(tmp_path, staged):
     assert found.remarks[-1] == "... and 31 more remarks on the files"
 
 
-# --- what must be refused -------------------------------------------------------------------------------------
+# --- what must be refused --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -550,7 +550,7 @@ def test_random_damage_never_escapes_as_another_error(tmp_path):
             continue
 
 
-# --- encodings ------------------------------------------------------------------------------------------------
+# --- encodings -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
