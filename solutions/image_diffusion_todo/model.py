@@ -75,7 +75,7 @@ class DiffusionModule(nn.Module):
     ) -> torch.Tensor:
         """Loss of a network that predicts the clean image; arguments and result as in get_loss_noise."""
         ##### TODO task2.loss_x0 #####
-        # Compute the scalar loss of x0 (B, C, H, W): as in get_loss_noise, but the network's output stands for
+        # Compute the scalar loss of x0 (B, C, H, W): as in get_loss_noise, but the network predicts
         # the clean image.
         # L = E || x_0 - x_theta(x_t, t) ||^2, as a mean over all numbers    DDPM Sec. 3.2
         ### BEGIN SOLUTION

@@ -92,7 +92,7 @@ class BaseScheduler(nn.Module):
 
 
 class DDPMScheduler(BaseScheduler):
-    """Forward and reverse process. The buffer `sigmas` (T,) has the standard deviation of each reverse step."""
+    """Both directions of the process. The buffer `sigmas` (T,): standard deviation of each reverse step."""
 
     def __init__(
         self,
