@@ -1,7 +1,7 @@
 """TODO blocks of the lab's files: where they are, and the text around them.
 
-A block is the lines from `##### TODO task1.q_sample #####` to `##### END TODO task1.q_sample #####`. A row of the
-rubric may have several blocks in a file, told apart by a part: `##### TODO task1.simplenet (forward) #####`.
+A block is the lines from `##### TODO task1.q_sample #####` to `##### END TODO task1.q_sample #####`. A row of
+the rubric may have several blocks, told apart by a part: `##### TODO task1.simplenet (forward) #####`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Block:
-    """A TODO block. `first` and `last` are the lines of its two markers, `text` is all of it, markers included."""
+    """A TODO block. `first` and `last` are the lines of its two markers, which `text` includes."""
 
     id: str
     part: str
@@ -59,7 +59,7 @@ Segment = Given | Block
 def split(text: str) -> list[Segment]:
     """Cuts a file into given text and TODO blocks; joining the segments' `text` gives `text` back.
 
-    Line ends (LF or CRLF) stay as they are. Raises ValueError, naming the line, for markers that do not pair up.
+    Line ends (LF or CRLF) stay as they are. Raises ValueError, naming the line, where markers do not pair up.
     """
     segments: list[Segment] = []
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)  # not splitlines(), which cuts at form feeds as well
@@ -69,8 +69,8 @@ def split(text: str) -> list[Segment]:
         name = (marker["id"], marker["part"] or "")
         if marker["end"] is None:
             if open_name is not None:
-                raise ValueError(f"line {index + 1}: TODO {_show(name)} begins before the END marker of TODO "
-                                 f"{_show(open_name)}, which began in line {start + 1}")
+                raise ValueError(f"line {index + 1}: TODO {_show(name)} begins before the END marker of "
+                                 f"TODO {_show(open_name)}, which began in line {start + 1}")
             if index > start:
                 segments.append(Given(start + 1, index, "".join(lines[start:index])))
             start, open_name = index, name
@@ -94,7 +94,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def blank(text: str) -> str:
-    """The file with the bodies of its TODO blocks taken out and the markers left. Raises ValueError as split()."""
+    """The file without the bodies of its TODO blocks; the markers stay. Raises ValueError as split() does."""
     return "".join(segment.begin_marker + segment.end_marker if isinstance(segment, Block) else segment.text
                    for segment in split(text))
 

@@ -28,7 +28,8 @@ def test_segments_join_to_the_text_and_know_their_lines():
     assert first.body == "    # a hint\n    xt = x0\n"
     assert (second.id, second.part, second.first, second.last, second.body) == (
         "task1.simplenet", "forward", 10, 11, "")
-    assert [(segment.first, segment.last) for segment in segments if isinstance(segment, Given)] == [(1, 3), (8, 9)]
+    given = [segment for segment in segments if isinstance(segment, Given)]
+    assert [(segment.first, segment.last) for segment in given] == [(1, 3), (8, 9)]
 
 
 def test_windows_line_ends_and_a_missing_last_line_end_are_kept():

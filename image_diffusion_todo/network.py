@@ -1,0 +1,120 @@
+"""The U-Net that looks at a noisy image and a timestep and predicts an image-shaped tensor.
+
+The architecture is that of DDPM, Appendix B (https://arxiv.org/abs/2006.11239): residual blocks at several
+resolutions, skip connections from the way down to the way up, self-attention at some of the resolutions.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from module import Downsample, ResBlock, TimeEmbedding, Upsample, scaled_down
+from torch import nn
+
+
+class UNet(nn.Module):
+    """Images (B, 3, H, W) in [-1, 1] plus noise, timesteps -> (B, 3, H, W).
+
+    The defaults are the lab's model for 64 x 64 images: 58.75 million parameters.
+    """
+
+    def __init__(
+        self,
+        image_resolution: int = 64,
+        ch: int = 128,
+        ch_mult: Sequence[int] = (1, 2, 2, 2),
+        attn: Sequence[int] = (1,),
+        num_res_blocks: int = 4,
+        dropout: float = 0.1,
+        image_channels: int = 3,
+    ):
+        """
+        Args:
+            image_resolution: height and width in pixels, divisible by 2 once per level but the last
+            ch: channels of the first level, a multiple of 32
+            ch_mult: channels of each level, as multiples of ch; each level has half the resolution of the one
+                before
+            attn: levels, counted from 0, whose blocks have self-attention
+            num_res_blocks: blocks per level on the way down; on the way up there is one more
+            dropout: probability inside the residual blocks
+            image_channels: 3 for RGB
+        """
+        super().__init__()
+        halvings = len(ch_mult) - 1
+        if image_resolution % 2**halvings:
+            raise ValueError(f"image_resolution {image_resolution} cannot be halved {halvings} times")
+        if not set(attn) <= set(range(len(ch_mult))):
+            raise ValueError(f"attn {list(attn)} names a level outside 0..{halvings}")
+        self.image_resolution = image_resolution
+        self.image_channels = image_channels
+        self.config = {
+            "image_resolution": image_resolution,
+            "ch": ch,
+            "ch_mult": list(ch_mult),
+            "attn": list(attn),
+            "num_res_blocks": num_res_blocks,
+            "dropout": dropout,
+            "image_channels": image_channels,
+        }
+
+        dim_time = 4 * ch
+        self.time_embedding = TimeEmbedding(2 * ch, dim_time)
+        self.head = nn.Conv2d(image_channels, ch, kernel_size=3, padding=1)
+
+        def block(channels_in: int, channels_out: int, attention: bool) -> ResBlock:
+            return ResBlock(channels_in, channels_out, dim_time, dropout, attention)
+
+        channels = ch
+        skips = [ch]  # channels of every feature map that the way up will want
+        self.down = nn.ModuleList()
+        for level, multiple in enumerate(ch_mult):
+            for _ in range(num_res_blocks):
+                self.down.append(block(channels, ch * multiple, level in attn))
+                channels = ch * multiple
+                skips.append(channels)
+            if level < halvings:
+                self.down.append(Downsample(channels))
+                skips.append(channels)
+
+        self.middle = nn.ModuleList([block(channels, channels, True), block(channels, channels, False)])
+
+        self.up = nn.ModuleList()
+        for level, multiple in reversed(list(enumerate(ch_mult))):
+            for _ in range(num_res_blocks + 1):
+                self.up.append(block(channels + skips.pop(), ch * multiple, level in attn))
+                channels = ch * multiple
+            if level > 0:
+                self.up.append(Upsample(channels))
+
+        self.tail = nn.Sequential(
+            nn.GroupNorm(32, channels),
+            nn.SiLU(),
+            scaled_down(nn.Conv2d(channels, image_channels, 3, padding=1)),
+        )
+
+    def forward(
+        self, x: torch.Tensor, timestep: int | torch.Tensor, class_label: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Args:
+            x: noisy images, (B, C, H, W)
+            timestep: t = 0..T-1 (t=0 is the paper's t=1); an int or a tensor (), (1,) or (B,)
+            class_label: must be None: this network knows no classes
+        Returns:
+            (B, C, H, W): noise, clean image or posterior mean, whichever it was trained to predict
+        """
+        if class_label is not None:
+            raise ValueError("this U-Net was built without classes: leave class_label out")
+        t = torch.as_tensor(timestep, device=x.device).reshape(-1).expand(x.shape[0])  # (B,)
+        time = self.time_embedding(t)  # (B, 4 ch)
+
+        h = self.head(x)
+        skips = [h]
+        for layer in self.down:
+            h = layer(h, time) if isinstance(layer, ResBlock) else layer(h)
+            skips.append(h)
+        for layer in self.middle:
+            h = layer(h, time)
+        for layer in self.up:
+            is_block = isinstance(layer, ResBlock)
+            h = layer(torch.cat([h, skips.pop()], dim=1), time) if is_block else layer(h)
+        return self.tail(h)
