@@ -1,0 +1,6 @@
+"""Runs student code in a sandboxed worker and asks it probes (see grader/worker)."""
+
+from grader.sandbox.base import Answer, ProbeFailure, SandboxFault, SandboxKind, SandboxUnavailable
+from grader.sandbox.session import Sandbox, resolve
+
+__all__ = ["Answer", "ProbeFailure", "Sandbox", "SandboxFault", "SandboxKind", "SandboxUnavailable", "resolve"]

@@ -1,0 +1,91 @@
+"""How a worker is started: its environment, the files it may see, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grader.rubric import Limits
+
+PACKAGE = Path(__file__).resolve().parents[1]
+WORKER = PACKAGE / "worker"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A worker to start: for which submission, with which limits."""
+
+    submission: Path
+    halves: dict[str, str]  # name of the half -> folder below the submission
+    limits: Limits
+    gpu: bool = False
+    extra_probes: Path | None = None  # a file of more probes, for tests
+    worker: Path = WORKER
+
+
+@dataclass
+class Command:
+    """What to execute: `argv` with `env`, and what is to be read from an inherited descriptor as `--args`."""
+
+    argv: list[str]
+    env: dict[str, str]
+    sealed: list[str] = field(default_factory=list)  # bwrap's arguments, out of sight of /proc/1/cmdline
+
+
+def config(launch: Launch, submission: str, scratch: str, fd: int, **rest: Any) -> str:
+    """The worker's one argument (see worker/main.py)."""
+    halves = {name: os.path.join(submission, folder) for name, folder in launch.halves.items()}
+    return json.dumps({"fd": fd, "limits": asdict(launch.limits), "halves": halves, "gpu": launch.gpu,
+                       "work": f"{scratch}/work", "extra": None, **rest})
+
+
+def environment(scratch: str) -> dict[str, str]:
+    """The whole environment of a worker; nothing of ours passes."""
+    threads = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"{scratch}/home", "TMPDIR": scratch,
+            "USER": "student", "LOGNAME": "student", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1",
+            "MPLBACKEND": "Agg", "MPLCONFIGDIR": f"{scratch}/home/matplotlib", "TQDM_DISABLE": "1",
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1", **{f"{name}_NUM_THREADS": "1" for name in threads}}
+
+
+def plain_command(launch: Launch, scratch: str, fd: int, processes: int) -> Command:
+    """The worker as an ordinary process that may keep `processes` processes of this user (--sandbox none)."""
+    limits = asdict(launch.limits) | {"processes": processes}
+    extra = str(launch.extra_probes) if launch.extra_probes else None
+    argument = config(launch, str(launch.submission), scratch, fd, namespaced=False, drop_uid=False,
+                      sweep=[scratch], extra=extra, limits=limits)
+    return Command([sys.executable, "-B", str(launch.worker / "main.py"), argument], environment(scratch))
+
+
+def interpreter_folders() -> list[Path]:
+    """Folders that this Python needs to start and to import what is installed."""
+    folders = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.base_prefix))}
+    folders |= {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
+    link = Path(sys.executable)
+    while link.is_symlink():  # pyvenv.cfg and the links of bin/python may go through another alias of the prefix
+        link = Path(os.path.normpath(link.parent / os.readlink(link)))
+        folders.add(link.parent.parent if link.parent.name == "bin" else link)
+    return sorted(folder for folder in folders if folder.exists() and folder != Path("/"))
+
+
+def private_folders() -> list[Path]:
+    """What of our own is to be hidden where it lies below a folder that is shown: the grader, the repository."""
+    repository = PACKAGE.parent
+    return [PACKAGE, *([repository] if (repository / "solutions").is_dir() else [])]
+
+
+def telltale_files() -> Iterable[Path]:
+    """Files in site-packages by which an editable install names its repository."""
+    for folder in {*site.getsitepackages(), sysconfig.get_path("purelib")}:
+        for file in [*Path(folder).glob("__editable__*"), *Path(folder).glob("*.pth")]:
+            if file.is_file() and str(PACKAGE.parent) in file.read_text(encoding="utf-8", errors="replace"):
+                yield file
+                yield from Path(folder).glob("__editable__*ddpm_lab*")

@@ -1,0 +1,169 @@
+"""One running worker: start it, talk with it, end it and everything that it started."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import psutil
+
+from grader.records import Verdict
+from grader.worker import wire
+
+from . import bubblewrap
+from .base import SandboxFault, SandboxKind
+from .launch import Launch, plain_command
+from .watch import MIB, Output, Watchdog, descendants
+
+START_S = 120.0  # for importing torch on a slow disk
+POLL_S = 0.1
+
+
+class Lost(Exception):
+    """The worker cannot be used any more: it was stopped, died or broke the protocol."""
+
+    def __init__(self, verdict: Verdict, message: str) -> None:
+        super().__init__(message)
+        self.verdict, self.message = verdict, message
+
+
+class Worker:
+    """A worker process tree. The thread that makes it must live as long: the kernel ties the two together."""
+
+    def __init__(self, launch: Launch, kind: SandboxKind) -> None:
+        self.reason: Lost | None = None
+        self.half: str | None = None  # whose process runs
+        self.about: dict[str, str] = {}
+        self._scratch = tempfile.mkdtemp(prefix="ddpm-grader-") if kind is SandboxKind.NONE else None
+        self._socket, theirs = socket.socketpair()
+        ours, output = os.pipe()
+        try:
+            self._process = self._start(launch, kind, theirs.fileno(), output)
+        except BaseException:
+            os.close(ours)
+            self._socket.close()
+            self._remove_scratch()
+            raise
+        finally:
+            theirs.close()
+            os.close(output)
+        self._socket.setblocking(False)
+        self.output = Output(ours, launch.limits.output_mib * MIB, self.stop)
+        self._watchdog = Watchdog(self._process.pid, launch.limits, self.stop)
+        self._blob_cap = launch.limits.answer_mib * MIB + MIB
+
+    def _start(self, launch: Launch, kind: SandboxKind, fd: int, output: int) -> subprocess.Popen[bytes]:
+        if kind is SandboxKind.BUBBLEWRAP:
+            return bubblewrap.start(bubblewrap.command(launch, fd), (fd,), output)
+        assert self._scratch
+        command = plain_command(launch, self._scratch, fd, _threads_of_user() + launch.limits.processes)
+        return subprocess.Popen(command.argv, env=command.env, cwd=self._scratch, stdin=subprocess.DEVNULL,
+                                stdout=output, stderr=output, pass_fds=(fd,), start_new_session=True)
+
+    def wait_ready(self) -> None:
+        """Wait for torch's import in the worker. Raises SandboxFault with what it printed if it does not come up."""
+        if self.about:
+            return
+        try:
+            message, _ = self.receive(time.monotonic() + START_S)
+            self.about = {name: str(value) for name, value in message["ready"].items()}
+        except (Lost, TimeoutError, wire.WireError, KeyError) as error:
+            self.output.settle()
+            text = bytes(self.output.kept.get("", b"")).decode(errors="replace").strip()
+            raise SandboxFault(f"the worker did not start: {text[-2000:] or error}") from error
+
+    def stop(self, verdict: Verdict, message: str) -> None:
+        """Kill everything, and have whoever waits for an answer told why."""
+        self.reason = self.reason or Lost(verdict, message)
+        self.kill()
+
+    def send(self, message: dict[str, Any], arrays: dict[str, np.ndarray] | None, deadline: float) -> None:
+        """Send a frame. Raises Lost, or TimeoutError past `deadline` (time.monotonic)."""
+        data = memoryview(wire.encode(message, arrays))
+        while data:
+            self._wait(deadline, write=True)
+            try:
+                data = data[self._socket.send(data):]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.reason or Lost(Verdict.CRASHED, "the sandbox ended") from error
+
+    def receive(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+        """The next frame. Raises Lost, WireError, or TimeoutError past `deadline` (time.monotonic)."""
+        return wire.read_frame(lambda count: self._read(count, deadline), self._blob_cap)
+
+    def _read(self, count: int, deadline: float) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            self._wait(deadline)
+            try:
+                part = self._socket.recv(min(count - len(data), MIB))
+            except BlockingIOError:
+                continue
+            except OSError:
+                part = b""
+            if not part:
+                raise self.reason or Lost(Verdict.CRASHED, "the sandbox ended")
+            data += part
+        return bytes(data)
+
+    def _wait(self, deadline: float, write: bool = False) -> None:
+        sockets = [self._socket]
+        while True:
+            left = deadline - time.monotonic()
+            if self.reason:
+                raise self.reason
+            if left <= 0:
+                raise TimeoutError
+            if any(select.select([] if write else sockets, sockets if write else [], [], min(left, POLL_S))):
+                return
+
+    def kill(self) -> None:
+        """End every process of the worker. What escapes one round is a child of a process that still lives."""
+        for _ in range(50):
+            pids = descendants(self._process.pid)
+            for pid in reversed(pids):
+                if self._scratch is None or pid != pids[0]:
+                    _kill(pid)
+            if not pids or self._scratch is None:
+                break
+            time.sleep(0.002)
+        if self._process.poll() is None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the worker, and remove what it left."""
+        self._watchdog.close()
+        self.kill()
+        self._process.wait()
+        self._socket.close()
+        self.output.close()
+        self._remove_scratch()
+
+    def _remove_scratch(self) -> None:
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _kill(pid: int) -> None:
+    with suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _threads_of_user() -> int:
+    """Threads that this user runs now: RLIMIT_NPROC counts them all where there is no namespace."""
+    total = 0
+    for process in psutil.process_iter(["uids", "num_threads"]):
+        uids = process.info["uids"]
+        total += process.info["num_threads"] or 0 if uids and uids.real == os.getuid() else 0
+    return total

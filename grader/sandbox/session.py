@@ -1,0 +1,227 @@
+"""The sandbox of one submission: probes in, answers or failures out, restarted after whatever a submission does."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from grader.records import Verdict
+from grader.rubric import Limits
+from grader.worker import wire
+
+from . import bubblewrap, staging
+from .base import Answer, ProbeFailure, SandboxKind, SandboxUnavailable
+from .launch import Launch
+from .process import Lost, Worker
+
+KINDS = {"missing": Verdict.MISSING, "not_implemented": Verdict.NOT_IMPLEMENTED, "crashed": Verdict.CRASHED,
+         "out_of_memory": Verdict.OUT_OF_MEMORY}
+NOTES_CAP = 1000  # imports that one probe may announce
+FORK_S = 20.0  # for a half's process to begin or to end
+
+
+class Sandbox:
+    """Runs the code of one submission. A context manager; calls come from the thread that entered it.
+
+    `halves` maps "task1" and "task2" to folders below `submission`. `extra_probes` is a file of more probes, which is
+    shown to the worker (tests use it). Raises SandboxUnavailable where `kind` does not work on this machine.
+    The worker starts when the context is entered and imports torch in the background until the first call.
+    """
+
+    def __init__(self, submission: Path, halves: dict[str, str], limits: Limits,
+                 kind: SandboxKind = SandboxKind.AUTO, gpu: bool = False, extra_probes: Path | None = None) -> None:
+        self.kind = resolve(kind, gpu)
+        self.limits = limits
+        self._launch = Launch(Path(submission).resolve(), halves, limits, gpu, extra_probes)
+        self._staged: staging.Staged | None = None
+        self._worker: Worker | None = None
+        self._environment: dict[str, str] = {}
+        self._spent = 0.0
+        self._number = 0
+        self._blocked: dict[str, dict[str, ProbeFailure]] = {}  # half -> module -> how importing it ended
+        self._output: dict[str, bytearray] = {}
+
+    def __enter__(self) -> Sandbox:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the worker without waiting for it."""
+        if self._staged is None:
+            self._staged = staging.stage(self._launch, self.kind)
+        if self._worker is None:
+            self._worker = Worker(self._staged.launch, self.kind)
+            self._worker.output.kept = self._output
+
+    def close(self) -> None:
+        """End the worker and everything that it started. May be called again."""
+        self._drop()
+        if self._staged is not None:
+            self._staged.close()
+            self._staged = None
+
+    def _drop(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    def environment(self) -> dict[str, str]:
+        """What the worker runs on: python, torch, device."""
+        if not self._environment:
+            self._environment = self._ready().about
+        return dict(self._environment)
+
+    def output(self, half: str) -> str:
+        """The first 64 KiB that the student's code of a half printed, stdout and stderr together."""
+        if self._worker is not None:
+            self._worker.output.settle()
+        return bytes(self._output.get(half, b"")).decode(errors="replace")
+
+    def call(self, half: str, probe: str, params: dict[str, Any] | None = None,
+             arrays: dict[str, np.ndarray] | None = None, timeout_s: float | None = None) -> Answer:
+        """Ask a probe of a half; `timeout_s` replaces the limit for one probe, imports have their own.
+
+        `params["seed"]` seeds torch, numpy and random in the worker before the probe (0 without).
+        Raises ProbeFailure for what the submission did, SandboxFault for a fault of ours.
+        """
+        if self._spent > self.limits.submission_s:
+            raise ProbeFailure(Verdict.TIMEOUT, f"the {self.limits.submission_s:g} s for the submission are used up")
+        worker = self._ready()
+        began = time.monotonic()
+        exchange = Exchange(worker, half, self.limits, self._blocked.setdefault(half, {}))
+        try:
+            self._number += 1
+            request = {"id": self._number, "probe": probe, "params": params or {}}
+            return exchange.run(request, arrays, timeout_s or self.limits.probe_s)
+        except ProbeFailure as failure:
+            if exchange.importing:
+                exchange.blocked[exchange.importing] = failure
+            if exchange.broken:
+                self._drop()
+            raise
+        except BaseException:  # Ctrl-C among others: an answer may still be on its way
+            self._drop()
+            raise
+        finally:
+            self._spent += time.monotonic() - began
+
+    def _ready(self) -> Worker:
+        self.start()
+        assert self._worker
+        try:
+            self._worker.wait_ready()
+        except BaseException:
+            self._drop()
+            raise
+        return self._worker
+
+
+class Exchange:
+    """One request to one half. `broken` says afterwards whether the worker must be replaced."""
+
+    def __init__(self, worker: Worker, half: str, limits: Limits, blocked: dict[str, ProbeFailure]) -> None:
+        self.worker, self.half, self.limits, self.blocked = worker, half, limits, blocked
+        self.importing = ""
+        self.broken = True
+
+    def run(self, request: dict[str, Any], arrays: dict[str, np.ndarray] | None, timeout_s: float) -> Answer:
+        """The answer. Raises ProbeFailure."""
+        self._timeout_s = timeout_s
+        try:
+            self._enter()
+            self.worker.output.begin()
+            self._deadline = time.monotonic() + timeout_s
+            self.worker.send(request, arrays, self._deadline)
+            answer = self._await(request["id"])
+        except TimeoutError as error:
+            raise self._timeout() from error
+        except Lost as lost:
+            raise ProbeFailure(lost.verdict, lost.message) from lost
+        except (wire.WireError, KeyError, TypeError, ValueError) as error:
+            raise ProbeFailure(Verdict.CRASHED, f"the answer was not in the grader's format: {error}") from error
+        return answer
+
+    def _enter(self) -> None:
+        """Have the process of our half run, ending the one of the other half."""
+        worker, deadline = self.worker, time.monotonic() + FORK_S
+        if worker.half == self.half:
+            return
+        if worker.half is not None:
+            worker.send({"end": True}, None, deadline)
+            while "exit" not in worker.receive(deadline)[0]:
+                pass
+        worker.half = worker.output.half = self.half
+        worker.send({"half": self.half, "blocked": sorted(self.blocked)}, None, deadline)
+
+    def _await(self, number: int) -> Answer:
+        for _ in range(NOTES_CAP):
+            message, blob = self.worker.receive(self._deadline)
+            if "exit" in message:
+                self.worker.half, self.broken = None, False
+                raise ended(int(message["exit"]), bytes(self.worker.output.kept.get(self.half, b"")))
+            if message["id"] != number:
+                raise wire.WireError("an answer to another question")
+            if "importing" in message or "imported" in message:
+                self._note(message)
+            else:
+                return self._answer(message, blob)
+        raise wire.WireError("too many frames")
+
+    def _note(self, message: dict[str, Any]) -> None:
+        self.importing = str(message.get("importing", ""))
+        limit = self.limits.import_s if self.importing else self._timeout_s
+        self._deadline = time.monotonic() + limit
+
+    def _answer(self, message: dict[str, Any], blob: bytes) -> Answer:
+        if message["ok"] is True:
+            data, arrays = message["data"], wire.decode_arrays(blob)
+            if not isinstance(data, dict):
+                raise wire.WireError("data is not an object")
+            self.broken = False
+            return Answer(data, arrays)
+        texts = [message[name] for name in ("kind", "message", "where", "traceback")]
+        if not all(isinstance(text, str) for text in texts):
+            raise wire.WireError("an error without its texts")
+        self.broken = False
+        kind, *rest = texts
+        if kind == "blocked" and message.get("module") in self.blocked:
+            raise self.blocked[message["module"]]
+        raise ProbeFailure(KINDS[kind], *rest)
+
+    def _timeout(self) -> ProbeFailure:
+        if self.importing:
+            text = f"importing {self.importing}.py took longer than {self.limits.import_s:g} s"
+        else:
+            text = f"did not answer within {self._timeout_s:g} s"
+        return ProbeFailure(Verdict.TIMEOUT, text)
+
+
+def ended(code: int, output: bytes) -> ProbeFailure:
+    """What a half's process that ended with `code` (or minus a signal) means."""
+    if code == -signal.SIGXCPU:
+        return ProbeFailure(Verdict.TIMEOUT, "used up the CPU time of one process")
+    if code == -signal.SIGABRT and b"bad_alloc" in output[-4096:]:
+        return ProbeFailure(Verdict.OUT_OF_MEMORY, "memory could not be allocated")
+    if code < 0:
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+        return ProbeFailure(Verdict.CRASHED, f"the process was ended by the signal {name}")
+    return ProbeFailure(Verdict.CRASHED, f"the process ended itself (exit code {code})")
+
+
+def resolve(kind: SandboxKind, gpu: bool = False) -> SandboxKind:
+    """The kind that AUTO stands for here. Raises SandboxUnavailable where a kind does not work."""
+    if kind is SandboxKind.USER:
+        raise SandboxUnavailable("the sandbox 'user' is not available yet")
+    if kind is SandboxKind.NONE:
+        return kind
+    bubblewrap.require(gpu)
+    return SandboxKind.BUBBLEWRAP

@@ -1,0 +1,127 @@
+"""Threads beside a worker: one reads what the student's code prints, one watches memory and processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import psutil
+
+from grader.records import Verdict
+from grader.rubric import Limits
+
+KEPT = 64 << 10  # bytes of output kept
+POLL_S = 0.08
+MIB = 1 << 20
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+Stop = Callable[[Verdict, str], None]
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes below `pid`, parents first."""
+    found, queue = [], [pid]
+    while queue:
+        children = list(_children(queue.pop(0)))
+        found += children
+        queue += children
+    return found
+
+
+def _children(pid: int) -> Iterator[int]:
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                yield from map(int, file.read().split())
+    except OSError:
+        return
+
+
+def memory_of(pids: list[int], over: int) -> int:
+    """Bytes of memory of some processes together. Shared pages count once only where the rough sum is `over`."""
+    rough = sum(_resident(pid) for pid in pids)
+    return rough if rough <= over else sum(_proportional(pid) for pid in pids)
+
+
+def _resident(pid: int) -> int:
+    with suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[1]) * PAGE
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    with suppress(psutil.Error, OSError):
+        return int(psutil.Process(pid).memory_full_info().pss)
+    return _resident(pid)
+
+
+class Output:
+    """Drains a pipe, so that printing never blocks, and keeps the first 64 KiB for each half."""
+
+    def __init__(self, fd: int, cap: int, stop: Stop) -> None:
+        self.kept: dict[str, bytearray] = {}
+        self.half = ""
+        self._fd, self._cap, self._stop = fd, cap, stop
+        self._count = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._drain, daemon=True, name="sandbox output")
+        self._thread.start()
+
+    def begin(self) -> None:
+        """A probe starts: its output is counted from 0."""
+        self._count = 0
+
+    def _drain(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._fd], [], [], 0.2)
+            if not ready:
+                if self._closing.is_set():
+                    return
+                continue
+            data = os.read(self._fd, 1 << 16)
+            if not data:
+                return
+            self._count += len(data)
+            kept = self.kept.setdefault(self.half, bytearray())
+            kept += data[:max(0, KEPT - len(kept))]
+            if self._count > self._cap:
+                self._stop(Verdict.CRASHED, f"printed more than {self._cap // MIB} MiB")
+
+    def settle(self) -> None:
+        """Wait, at most 0.2 s, until what was printed so far has been read."""
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end and self._thread.is_alive() and select.select([self._fd], [], [], 0)[0]:
+            time.sleep(0.002)
+
+    def close(self) -> None:
+        """End the thread and close the pipe; processes that still hold its other end do not delay this."""
+        self._closing.set()
+        self._thread.join()
+        os.close(self._fd)
+
+
+class Watchdog:
+    """Stops a worker whose processes together take too much memory, or are too many."""
+
+    def __init__(self, pid: int, limits: Limits, stop: Stop) -> None:
+        self._pid, self._limits, self._stop = pid, limits, stop
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="sandbox watchdog")
+        self._thread.start()
+
+    def _watch(self) -> None:
+        cap = self._limits.total_memory_mib * MIB
+        while not self._closing.wait(POLL_S):
+            pids = descendants(self._pid)
+            if len(pids) > self._limits.processes + 8:
+                self._stop(Verdict.CRASHED, f"started more than {self._limits.processes} processes")
+            elif memory_of([self._pid, *pids], cap) > cap:
+                self._stop(Verdict.OUT_OF_MEMORY, f"took more than {self._limits.total_memory_mib} MiB of memory")
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()

@@ -1,0 +1,180 @@
+"""One half of a submission inside its process: the student's modules, what stands in for what is not there, errors."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import os
+import random
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import cuda_shim
+import numpy as np
+import torch
+from placeholders import LAB_FILES, PlaceholderFinder
+from registry import Blocked, Missing, NotImplementedByStudent, probe
+
+COPY_FILE = 1 << 20  # bytes; larger files are linked
+COPY_TOTAL = 32 << 20  # bytes of scratch that a half may take
+COPY_COUNT = 2000  # files
+TEXT_CAP = 4096  # characters of a message or a traceback
+
+__all__ = ["Blocked", "Half", "Missing", "NotImplementedByStudent", "describe", "probe"]
+
+
+class Half:
+    """The student's files of one half, copied to a scratch folder that is the working directory.
+
+    `remarks` lists what was done to make them run here. Probes use `module` and `need`.
+    """
+
+    def __init__(self, name: str, source: Path, folder: Path, note: Callable[[dict[str, str]], None] = lambda _: None,
+                 blocked: frozenset[str] = frozenset()) -> None:
+        self.name, self.folder, self.blocked = name, folder.resolve(), blocked
+        self.remarks: list[str] = []
+        self._note = note
+        self._failed: dict[str, tuple[BaseException, TracebackType | None]] = {}
+        self._seed = 0
+        copy_half(source, self.folder)
+        self._settle()
+
+    def _settle(self) -> None:
+        os.chdir(self.folder)
+        sys.path.insert(0, str(self.folder))
+        sys.argv = ["grader"]
+        sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks))
+        builtins.input = _no_input
+        warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
+        if not torch.cuda.is_available() and self._mentions_cuda():
+            cuda_shim.activate()
+            self.remarks.append("asks for CUDA by name: graded on the CPU all the same")
+
+    def _mentions_cuda(self) -> bool:
+        return any(b"cuda" in file.read_bytes() for file in self.folder.rglob("*.py") if file.is_file())
+
+    def seed(self, seed: int) -> None:
+        """Set every global random state; done again after an import, so that imports change no draw."""
+        self._seed = seed
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+
+    def module(self, name: str) -> ModuleType:
+        """The student's module, imported at the first call. Raises Missing, or what the import raised, every time."""
+        if name in self._failed:
+            error, trace = self._failed[name]
+            raise error.with_traceback(trace)
+        if name in sys.modules and name not in sys.builtin_module_names and self._ours(sys.modules[name]):
+            return sys.modules[name]
+        if not (self.folder / f"{name}.py").is_file() and not (self.folder / name).is_dir():
+            raise Missing(f"{name}.py was not handed in")
+        if name in self.blocked:
+            raise Blocked(name)
+        return self._import(name)
+
+    def _ours(self, module: ModuleType) -> bool:
+        return str(getattr(module, "__file__", "")).startswith(str(self.folder))
+
+    def _import(self, name: str) -> ModuleType:
+        self._note({"importing": name})
+        sys.modules.pop(name, None)  # a module of the library by the same name
+        try:
+            return importlib.import_module(name)
+        except BaseException as error:
+            self._failed[name] = (_as_missing(name, error), error.__traceback__)
+            raise self._failed[name][0] from None
+        finally:
+            self._note({"imported": name})
+            self.seed(self._seed)
+
+    def need(self, module: str, attribute: str) -> Any:
+        """A class or function of one of the student's modules. Raises Missing, naming both, or what the import raised."""
+        found = getattr(self.module(module), attribute, None)
+        if found is None:
+            raise Missing(f"{module}.py has no {attribute}")
+        return found
+
+
+def _as_missing(name: str, error: BaseException) -> BaseException:
+    if isinstance(error, ModuleNotFoundError) and error.name in LAB_FILES:
+        return Missing(f"{name}.py imports {error.name}, which was not handed in")
+    return error
+
+
+def _no_input(prompt: object = "") -> str:
+    raise EOFError("input() was called: nobody answers while grading")
+
+
+def copy_half(source: Path, target: Path) -> None:
+    """Copy a half to scratch; what is large, or past the first COPY_COUNT files, is linked."""
+    count = total = 0
+    for folder, _, files in os.walk(source):
+        here = target / Path(folder).relative_to(source)
+        here.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            path = Path(folder, file)
+            size = path.stat().st_size if path.is_file() else 0
+            count, total = count + 1, total + size
+            python = path.suffix == ".py"  # its frames are recognised by the folder
+            if size <= COPY_FILE and (python or (count <= COPY_COUNT and total <= COPY_TOTAL)):
+                shutil.copyfile(path, here / file)
+            else:
+                os.symlink(path, here / file)
+
+
+def describe(error: BaseException, half: Half) -> dict[str, Any]:
+    """The error frame for what a probe raised: kind, message, where, and the frames of the student's own files."""
+    folder = half.folder
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _inside(frame.filename, folder)]
+    places = [f"{_relative(f.filename, folder)}:{f.lineno} in {f.name}" for f in frames]
+    if isinstance(error, SyntaxError) and error.filename and _inside(error.filename, folder):
+        places.append(f"{_relative(error.filename, folder)}:{error.lineno}")
+    lines = [f"{place}\n    {frame.line}" if frame else place
+             for place, frame in zip(places, frames + [None] * len(places), strict=False)]
+    frame = {"ok": False, "kind": kind_of(error), "message": message_of(error)[:TEXT_CAP],
+             "where": places[-1][:TEXT_CAP] if places else "", "traceback": "\n".join(lines)[-TEXT_CAP:]}
+    return frame | ({"module": str(error)} if isinstance(error, Blocked) else {})
+
+
+def _inside(file: str, folder: Path) -> bool:
+    return file.startswith(f"{folder}{os.sep}")
+
+
+def _relative(file: str, folder: Path) -> str:
+    return file[len(str(folder)) + 1:]
+
+
+def kind_of(error: BaseException) -> str:
+    """How the grader counts an exception: missing, not_implemented, out_of_memory, blocked or crashed."""
+    if isinstance(error, Missing):
+        return "missing"
+    if isinstance(error, Blocked):
+        return "blocked"
+    if isinstance(error, NotImplementedError | NotImplementedByStudent):
+        return "not_implemented"
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "DefaultCPUAllocator" in text:
+        return "out_of_memory"
+    return "crashed"
+
+
+def message_of(error: BaseException) -> str:
+    """The exception in a line, as Python prints it; our own exceptions are their text alone."""
+    if isinstance(error, Missing | NotImplementedByStudent | Blocked):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r}) was called"
+    return "".join(traceback.format_exception_only(type(error), error)[-1:]).strip()
+
+
+@probe("about")
+def about(half: Half, params: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was done to make the half run here, so far."""
+    return {"remarks": list(half.remarks)}, {}

@@ -1,0 +1,183 @@
+"""The worker's first process: it limits itself, imports torch once, and forks a process for a half on request.
+
+Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name -> folder),
+`work` (scratch folder), `namespaced` (whether it has a PID namespace of its own), `drop_uid`, `extra` (a file of more
+probes, or null). Control frames from the grader: `{"half": name, "blocked": [modules]}` forks the half's process,
+which then answers requests until `{"end": true}`; when it is gone, however that came, `{"exit": code}` follows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+
+
+def main(config: dict[str, Any]) -> None:
+    """Serve until the grader closes the socket."""
+    become_harmless(config)
+    sock = socket.socket(fileno=config["fd"])
+    sock.set_inheritable(False)
+    sock.setblocking(True)
+    import torch
+
+    torch.set_num_threads(1)
+    import wire
+    from serving import serve
+
+    load_probes(config["extra"])
+    gc.collect()
+    gc.freeze()  # the collector of a forked process leaves these pages shared
+    # The name of the GPU would start CUDA, which a forked process cannot use then.
+    device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
+    about = {"python": platform.python_version(), "torch": str(torch.__version__), "device": device}
+    sock.sendall(wire.encode({"ready": about}))
+    while True:
+        order, _ = wire.receive(sock, wire.MIB)
+        code = run_half(lambda order=order: serve(sock, config, order), config)
+        sock.sendall(wire.encode({"exit": code}))
+
+
+def become_harmless(config: dict[str, Any]) -> None:
+    """Limits, and where we are root another uid, which also drops every capability."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    if config["drop_uid"]:
+        _drop_uid()
+    _set_limits(config["limits"])
+    prctl(PR_SET_DUMPABLE, 1)  # changing the uid closed /proc/self to us
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a half leaves behind becomes ours, to be ended
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.umask(0o077)
+    for folder in (os.environ["HOME"], config["work"]):
+        os.makedirs(folder, exist_ok=True)
+
+
+def _drop_uid() -> None:
+    """A random uid, so that RLIMIT_NPROC counts the processes of this worker alone."""
+    os.setgroups([])
+    for low, high in ((1_000_000, 1_000_000_000), (20_000, 60_000)):
+        uid = random.SystemRandom().randrange(low, high)
+        try:
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        except OSError:  # a container may map only 65536 uids
+            continue
+        return
+    raise SystemExit("cannot change to an unprivileged uid")
+
+
+def _set_limits(limits: dict[str, int]) -> None:
+    # RLIMIT_AS would keep torch from loading; RLIMIT_DATA counts private memory only.
+    for name, value in (("DATA", limits["memory_mib"] * (1 << 20)), ("CPU", limits["cpu_s"]), ("CORE", 0),
+                        ("NPROC", limits["processes"]), ("FSIZE", limits["file_mib"] * (1 << 20)), ("NOFILE", 512)):
+        number = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(number)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (value, value))
+
+
+def load_probes(extra: str | None) -> None:
+    """Import the modules that register probes; `extra` is one more file, loaded as if it lay in this folder.
+
+    Afterwards this folder and the names of its modules are hidden: a student has files called loading.py, too.
+    """
+    for name in ("loading", "probes_task1", "probes_task2"):
+        if (HERE / f"{name}.py").is_file():
+            importlib.import_module(name)
+    if extra:
+        exec(compile(Path(extra).read_bytes(), extra, "exec"), {"__name__": "extra_probes"})
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(f"{HERE}{os.sep}") and name != "__main__":
+            del sys.modules[name]
+
+
+def run_half(serve: Callable[[], None], config: dict[str, Any]) -> int:
+    """Fork a half's process, wait for its end, and end what it left behind. Its exit code, or minus its signal."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            serve()
+        finally:
+            os._exit(70)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            break
+    sweep(config)
+    return os.waitstatus_to_exitcode(status)
+
+
+def sweep(config: dict[str, Any]) -> None:
+    """End the processes that a half left behind, and empty the scratch folders."""
+    if config["namespaced"] and Path("/proc/1/comm").read_text().strip() == "bwrap":
+        _signal_everyone()
+    else:
+        _end_children()
+    for folder in config["sweep"]:
+        for entry in os.scandir(folder):
+            _remove(entry.path)
+    os.makedirs(os.environ["HOME"], exist_ok=True)
+    os.makedirs(config["work"], exist_ok=True)
+
+
+def _signal_everyone() -> None:
+    try:
+        os.kill(-1, signal.SIGKILL)  # everyone in this PID namespace but pid 1 and us
+    except ProcessLookupError:
+        return
+    _reap()
+
+
+def _end_children() -> None:
+    for _ in range(200):
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        if not children:
+            return
+        for pid in children:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        _reap()
+    raise SystemExit("processes were left behind that cannot be ended")
+
+
+def _reap() -> None:
+    """Wait for the dead, at most 2 s."""
+    for _ in range(200):
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.01)
+        except ChildProcessError:
+            return
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        for folder, _, _ in os.walk(path):
+            os.chmod(folder, 0o700)
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        os.unlink(path)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,92 @@
+"""The process of one half: answers requests one after the other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+import wire
+from loading import Half, describe
+from registry import PROBES
+from wire import MIB
+
+REQUEST_CAP = 256 * MIB
+NUMPY_DTYPES = {getattr(torch, name) for name in wire.DTYPES}
+
+
+def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) -> None:
+    """Answer requests for `order["half"]` until `{"end": true}`, then end the process."""
+    name = order["half"]
+    os.setpgid(0, 0)
+    sys.stdout.reconfigure(line_buffering=True)
+    current = {"id": 0}
+    half = Half(name, Path(config["halves"][name]), Path(config["work"], name),
+                lambda note: sock.sendall(wire.encode(current | note)), frozenset(order["blocked"]))
+    while True:
+        request, blob = wire.receive(sock, REQUEST_CAP)
+        if request.get("end"):
+            os._exit(0)
+        current["id"] = request["id"]
+        frame = answer(half, request, blob, config["limits"]["answer_mib"] * MIB)
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+        sock.sendall(frame)
+
+
+def answer(half: Half, request: dict[str, Any], blob: bytes, cap: int) -> bytes:
+    """The frame that answers a request, whatever the probe does short of ending the process."""
+    head = {"id": request["id"]}
+    try:
+        half.seed(int(request["params"].get("seed", 0)))
+        arrays = safetensors.torch.load(blob) if blob else {}
+        data, tensors = PROBES[request["probe"]](half, request["params"], arrays)
+        return wire.encode(head | {"ok": True, "data": plain(data)}, _as_numpy(tensors, cap))
+    except BaseException as error:  # the border: SystemExit and KeyboardInterrupt are the student's as well
+        return wire.encode(head | describe(error, half))
+
+
+def _as_numpy(tensors: dict[str, Any], cap: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, value in tensors.items():
+        arrays[name] = array_of(name, value)
+        cap -= arrays[name].nbytes
+        if cap < 0:
+            raise ValueError(f"the answer is larger than allowed: '{name}' has shape {tuple(arrays[name].shape)}")
+    return arrays
+
+
+def array_of(name: str, value: Any) -> np.ndarray:
+    """A tensor or an array as numpy; what numpy cannot hold (bfloat16, float8) comes as float32."""
+    tensor = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    if tensor.is_complex():
+        raise TypeError(f"'{name}' is complex")
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    tensor = tensor.cpu()
+    return (tensor if tensor.dtype in NUMPY_DTYPES else tensor.float()).resolve_neg().numpy()
+
+
+def plain(value: Any) -> Any:
+    """Probe data as JSON: numbers of numpy and torch become Python's, tuples lists."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        return value.tolist()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a probe returned {type(value).__name__} as data")
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError, AttributeError):  # closed or replaced by the student
+        pass
