@@ -15,7 +15,7 @@ class SandboxKind(StrEnum):
     """How student code is kept apart."""
 
     AUTO = "auto"  # bubblewrap, or an error that says how to get it; never silently less
-    BUBBLEWRAP = "bubblewrap"  # namespaces: no network, nothing visible but the interpreter and one submission
+    BUBBLEWRAP = "bubblewrap"  # namespaces: no network, only the interpreter and one submission visible
     USER = "user"  # an unprivileged user of its own; not available yet
     NONE = "none"  # a plain process with resource limits, for code that one trusts
 
@@ -29,7 +29,7 @@ class SandboxFault(Exception):
 
 
 class ProbeFailure(Exception):
-    """A probe was not answered: `verdict` says how, `where` and `traceback` name the student's own frames only."""
+    """A probe was not answered. `where` and `traceback` name the student's own frames only."""
 
     def __init__(self, verdict: Verdict, message: str, where: str = "", traceback: str = "") -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class ProbeFailure(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a probe returned: JSON data, and tensors as numpy arrays (bfloat16 as float32). Neither is trusted."""
+    """What a probe returned, untrusted: JSON data, and tensors as numpy arrays (bfloat16 as float32)."""
 
     data: dict[str, Any]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)

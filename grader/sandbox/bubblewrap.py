@@ -16,11 +16,11 @@ from .base import SandboxUnavailable
 from .launch import Command, Launch
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
-CONFIGURATION = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
+CONFIGURATION = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
 INSTALLERS = {"apt-get": "sudo apt-get install bubblewrap", "dnf": "sudo dnf install bubblewrap",
               "pacman": "sudo pacman -S bubblewrap", "zypper": "sudo zypper install bubblewrap",
               "apk": "sudo apk add bubblewrap"}
-# Kernel settings that forbid what bubblewrap needs: file, the forbidding value, and the setting that allows it.
+# Kernel settings that forbid what bubblewrap needs: name, the forbidding value, an allowing one.
 SETTINGS = (("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
             ("kernel/unprivileged_userns_clone", "0", "1"), ("user/max_user_namespaces", "0", "10000"))
 WORKER, SUBMISSION, PROBES = "/grader/worker", "/submission", "/grader/extra_probes.py"
@@ -100,7 +100,7 @@ def _masked(folder: Path) -> bool:
 def _devices(gpu: bool) -> Iterator[str]:
     yield from ("--proc", "/proc", "--dev", "/dev")
     if gpu:
-        for device in sorted(Path("/dev").glob("nvidia*")) + [Path("/dev/dri")]:
+        for device in [*sorted(Path("/dev").glob("nvidia*")), Path("/dev/dri")]:
             yield from ("--dev-bind-try", str(device), str(device))
         yield from ("--ro-bind-try", "/sys", "/sys")
     # bwrap's /dev is a tmpfs without a limit on its size
@@ -153,11 +153,13 @@ def require(gpu: bool = False) -> None:
 def explain(text: str, settings: Path = Path("/proc/sys")) -> str:
     """What to do where bubblewrap fails with `text`; the kernel's settings are read below `settings`."""
     line = text.splitlines()[-1]
-    if os.geteuid() != 0 and "amespace" in text or "uid map" in text or "Permission denied" in text:
+    if "--size" in text or "--perms" in text:
+        return f"this bubblewrap is too old ({line}): it takes version 0.8 or newer, {NONE_HINT}"
+    if os.geteuid() != 0 and any(part in text for part in ("amespace", "uid map", "Permission denied")):
         for name, forbids, allows in SETTINGS:
             file = settings / name
             if file.is_file() and file.read_text().strip() == forbids:
                 setting = name.replace("/", ".")
-                return (f"bubblewrap cannot make a user namespace ({line}): the kernel setting {setting} = {forbids} "
-                        f"forbids it; `sudo sysctl -w {setting}={allows}` allows it, {NONE_HINT}")
+                return (f"bubblewrap cannot make a user namespace ({line}): the kernel setting {setting} = "
+                        f"{forbids} forbids it; `sudo sysctl -w {setting}={allows}` allows it, {NONE_HINT}")
     return f"bubblewrap does not work here ({line}): a container may forbid it, {NONE_HINT}"

@@ -52,7 +52,7 @@ def environment(scratch: str) -> dict[str, str]:
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"{scratch}/home", "TMPDIR": scratch,
             "USER": "student", "LOGNAME": "student", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1",
-            "MPLBACKEND": "Agg", "MPLCONFIGDIR": f"{scratch}/home/matplotlib", "TQDM_DISABLE": "1",
+            "MPLBACKEND": "Agg", "MPLCONFIGDIR": f"{scratch}/home/matplotlib",
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1", **{f"{name}_NUM_THREADS": "1" for name in threads}}
 
 
@@ -70,14 +70,14 @@ def interpreter_folders() -> list[Path]:
     folders = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.base_prefix))}
     folders |= {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
     link = Path(sys.executable)
-    while link.is_symlink():  # pyvenv.cfg and the links of bin/python may go through another alias of the prefix
+    while link.is_symlink():  # bin/python may lead through other names of the prefix
         link = Path(os.path.normpath(link.parent / os.readlink(link)))
         folders.add(link.parent.parent if link.parent.name == "bin" else link)
     return sorted(folder for folder in folders if folder.exists() and folder != Path("/"))
 
 
 def private_folders() -> list[Path]:
-    """What of our own is to be hidden where it lies below a folder that is shown: the grader, the repository."""
+    """What is to be hidden where it lies below a folder that is shown: the grader and its repository."""
     repository = PACKAGE.parent
     return [PACKAGE, *([repository] if (repository / "solutions").is_dir() else [])]
 

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import psutil
 
 from grader.records import Verdict
 from grader.worker import wire
@@ -42,7 +41,8 @@ class Worker:
     def __init__(self, launch: Launch, kind: SandboxKind) -> None:
         self.reason: Lost | None = None
         self.half: str | None = None  # whose process runs
-        self.about: dict[str, str] = {}
+        self.about: dict[str, Any] = {}  # python, torch, device
+        self.probes: frozenset[str] = frozenset()
         self._scratch = tempfile.mkdtemp(prefix="ddpm-grader-") if kind is SandboxKind.NONE else None
         self._socket, theirs = socket.socketpair()
         ours, output = os.pipe()
@@ -70,12 +70,13 @@ class Worker:
                                 stdout=output, stderr=output, pass_fds=(fd,), start_new_session=True)
 
     def wait_ready(self) -> None:
-        """Wait for torch's import in the worker. Raises SandboxFault with what it printed if it does not come up."""
+        """Wait for torch's import in the worker. Raises SandboxFault with what it printed if it fails."""
         if self.about:
             return
         try:
             message, _ = self.receive(time.monotonic() + START_S)
-            self.about = {name: str(value) for name, value in message["ready"].items()}
+            self.about = message["ready"]
+            self.probes = frozenset(self.about.pop("probes"))
         except (Lost, TimeoutError, wire.WireError, KeyError) as error:
             self.output.settle()
             text = bytes(self.output.kept.get("", b"")).decode(errors="replace").strip()
@@ -129,7 +130,7 @@ class Worker:
                 return
 
     def kill(self) -> None:
-        """End every process of the worker. What escapes one round is a child of a process that still lives."""
+        """End every process of the worker; what escapes one round is a child of one that still lives."""
         for _ in range(50):
             pids = descendants(self._process.pid)
             for pid in reversed(pids):
@@ -163,7 +164,8 @@ def _kill(pid: int) -> None:
 def _threads_of_user() -> int:
     """Threads that this user runs now: RLIMIT_NPROC counts them all where there is no namespace."""
     total = 0
-    for process in psutil.process_iter(["uids", "num_threads"]):
-        uids = process.info["uids"]
-        total += process.info["num_threads"] or 0 if uids and uids.real == os.getuid() else 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid == os.getuid():
+                total += len(os.listdir(f"/proc/{pid}/task"))
     return total

@@ -1,4 +1,4 @@
-"""The sandbox of one submission: probes in, answers or failures out, restarted after whatever a submission does."""
+"""The sandbox of one submission: probes in, answers or failures out, whatever the submission does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grader.rubric import Limits
 from grader.worker import wire
 
 from . import bubblewrap, staging
-from .base import Answer, ProbeFailure, SandboxKind, SandboxUnavailable
+from .base import Answer, ProbeFailure, SandboxFault, SandboxKind, SandboxUnavailable
 from .launch import Launch
 from .process import Lost, Worker
 
@@ -28,13 +28,15 @@ FORK_S = 20.0  # for a half's process to begin or to end
 class Sandbox:
     """Runs the code of one submission. A context manager; calls come from the thread that entered it.
 
-    `halves` maps "task1" and "task2" to folders below `submission`. `extra_probes` is a file of more probes, which is
-    shown to the worker (tests use it). Raises SandboxUnavailable where `kind` does not work on this machine.
+    `halves` maps "task1" and "task2" to folders below `submission`. `extra_probes` is a file of more probes that
+    the worker is shown (tests use it). Raises SandboxUnavailable where `kind` does not work on this machine.
     The worker starts when the context is entered and imports torch in the background until the first call.
+    The thread that starts it must live as long: the kernel ends a sandbox with the thread that made it.
     """
 
     def __init__(self, submission: Path, halves: dict[str, str], limits: Limits,
-                 kind: SandboxKind = SandboxKind.AUTO, gpu: bool = False, extra_probes: Path | None = None) -> None:
+                 kind: SandboxKind = SandboxKind.AUTO, gpu: bool = False,
+                 extra_probes: Path | None = None) -> None:
         self.kind = resolve(kind, gpu)
         self.limits = limits
         self._launch = Launch(Path(submission).resolve(), halves, limits, gpu, extra_probes)
@@ -93,11 +95,15 @@ class Sandbox:
         `params["seed"]` seeds torch, numpy and random in the worker before the probe (0 without).
         Raises ProbeFailure for what the submission did, SandboxFault for a fault of ours.
         """
-        if self._spent > self.limits.submission_s:
-            raise ProbeFailure(Verdict.TIMEOUT, f"the {self.limits.submission_s:g} s for the submission are used up")
+        left = self.limits.submission_s - self._spent
+        if left <= 0:
+            text = f"the {self.limits.submission_s:g} s for the submission are used up"
+            raise ProbeFailure(Verdict.TIMEOUT, text)
         worker = self._ready()
+        if probe not in worker.probes or half not in self._launch.halves:
+            raise SandboxFault(f"the worker has no probe '{probe}' or no half '{half}'")
         began = time.monotonic()
-        exchange = Exchange(worker, half, self.limits, self._blocked.setdefault(half, {}))
+        exchange = Exchange(worker, half, self.limits, self._blocked.setdefault(half, {}), began + left)
         try:
             self._number += 1
             request = {"id": self._number, "probe": probe, "params": params or {}}
@@ -128,8 +134,9 @@ class Sandbox:
 class Exchange:
     """One request to one half. `broken` says afterwards whether the worker must be replaced."""
 
-    def __init__(self, worker: Worker, half: str, limits: Limits, blocked: dict[str, ProbeFailure]) -> None:
-        self.worker, self.half, self.limits, self.blocked = worker, half, limits, blocked
+    def __init__(self, worker: Worker, half: str, limits: Limits, blocked: dict[str, ProbeFailure],
+                 end: float) -> None:
+        self.worker, self.half, self.limits, self.blocked, self._end = worker, half, limits, blocked, end
         self.importing = ""
         self.broken = True
 
@@ -139,7 +146,7 @@ class Exchange:
         try:
             self._enter()
             self.worker.output.begin()
-            self._deadline = time.monotonic() + timeout_s
+            self._allow(timeout_s)
             self.worker.send(request, arrays, self._deadline)
             answer = self._await(request["id"])
         except TimeoutError as error:
@@ -147,7 +154,8 @@ class Exchange:
         except Lost as lost:
             raise ProbeFailure(lost.verdict, lost.message) from lost
         except (wire.WireError, KeyError, TypeError, ValueError) as error:
-            raise ProbeFailure(Verdict.CRASHED, f"the answer was not in the grader's format: {error}") from error
+            text = f"the answer was not in the grader's format: {error}"
+            raise ProbeFailure(Verdict.CRASHED, text) from error
         return answer
 
     def _enter(self) -> None:
@@ -178,8 +186,10 @@ class Exchange:
 
     def _note(self, message: dict[str, Any]) -> None:
         self.importing = str(message.get("importing", ""))
-        limit = self.limits.import_s if self.importing else self._timeout_s
-        self._deadline = time.monotonic() + limit
+        self._allow(self.limits.import_s if self.importing else self._timeout_s)
+
+    def _allow(self, seconds: float) -> None:
+        self._deadline = min(time.monotonic() + seconds, self._end)
 
     def _answer(self, message: dict[str, Any], blob: bytes) -> Answer:
         if message["ok"] is True:
@@ -194,7 +204,8 @@ class Exchange:
         self.broken = False
         kind, *rest = texts
         if kind == "blocked" and message.get("module") in self.blocked:
-            raise self.blocked[message["module"]]
+            past = self.blocked[message["module"]]
+            raise ProbeFailure(past.verdict, past.message, past.where, past.traceback)
         raise ProbeFailure(KINDS[kind], *rest)
 
     def _timeout(self) -> ProbeFailure:

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .base import SandboxKind
 from .launch import Launch
@@ -35,7 +36,7 @@ def stage(launch: Launch, kind: SandboxKind) -> Staged:
         return Staged(launch)
     folder = Path(tempfile.mkdtemp(prefix="ddpm-grader-"))
     try:
-        copies = {name: copy(path, folder / name) for name, path in closed.items()}
+        copies: dict[str, Any] = {name: copy(path, folder / name) for name, path in closed.items()}
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

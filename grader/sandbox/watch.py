@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-import psutil
-
 from grader.records import Verdict
 from grader.rubric import Limits
 
@@ -42,7 +40,7 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def memory_of(pids: list[int], over: int) -> int:
-    """Bytes of memory of some processes together. Shared pages count once only where the rough sum is `over`."""
+    """Bytes of memory of some processes together; shared pages are told apart only where a sum is `over`."""
     rough = sum(_resident(pid) for pid in pids)
     return rough if rough <= over else sum(_proportional(pid) for pid in pids)
 
@@ -54,8 +52,8 @@ def _resident(pid: int) -> int:
 
 
 def _proportional(pid: int) -> int:
-    with suppress(psutil.Error, OSError):
-        return int(psutil.Process(pid).memory_full_info().pss)
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        return int(file.read().split(b"\nPss:", 1)[1].split(None, 1)[0]) * 1024
     return _resident(pid)
 
 
@@ -120,7 +118,7 @@ class Watchdog:
             if len(pids) > self._limits.processes + 8:
                 self._stop(Verdict.CRASHED, f"started more than {self._limits.processes} processes")
             elif memory_of([self._pid, *pids], cap) > cap:
-                self._stop(Verdict.OUT_OF_MEMORY, f"took more than {self._limits.total_memory_mib} MiB of memory")
+                self._stop(Verdict.OUT_OF_MEMORY, f"took more than {cap // MIB} MiB of memory")
 
     def close(self) -> None:
         self._closing.set()

@@ -12,9 +12,10 @@ from torch.utils import _device
 CPU = torch.device("cpu")
 # Functions of torch.cuda that fail without a GPU, and what they answer here.
 ANSWERS: dict[str, Any] = {
-    "set_device": None, "synchronize": None, "empty_cache": None, "current_device": 0, "get_device_name": "cpu",
+    "set_device": None, "synchronize": None, "empty_cache": None, "current_device": 0, "init": None,
+    "get_device_name": "cpu",
     "memory_allocated": 0, "max_memory_allocated": 0, "memory_reserved": 0, "max_memory_reserved": 0,
-    "reset_peak_memory_stats": None, "get_device_capability": (0, 0), "mem_get_info": (0, 0), "init": None,
+    "reset_peak_memory_stats": None, "get_device_capability": (0, 0), "mem_get_info": (0, 0),
 }
 
 
@@ -23,6 +24,10 @@ def is_cuda(value: Any) -> bool:
     if isinstance(value, str):
         return value == "cuda" or value.startswith("cuda:")
     return isinstance(value, torch.device) and value.type == "cuda"
+
+
+def _cpu_type(kind: Any) -> Any:
+    return kind.replace("torch.cuda.", "torch.") if isinstance(kind, str) else kind
 
 
 def to_cpu(value: Any) -> Any:
@@ -37,8 +42,8 @@ class CudaOnCpu(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in ("cuda", "pin_memory") and args and isinstance(args[0], torch.Tensor):
             return args[0]
-        if name == "type" and len(args) == 2 and isinstance(args[1], str):
-            return func(args[0], args[1].replace("torch.cuda.", "torch."))
+        if name == "type" and len(args) == 2:
+            return func(args[0], _cpu_type(args[1]))
         device = kwargs.get("device")
         if is_cuda(device) or type(device) is int:  # torch reads a plain number as a CUDA device
             kwargs["device"] = CPU
@@ -55,8 +60,9 @@ class Generator(torch.Generator):
         return super().__new__(cls, CPU)
 
 
-def _without_cuda(function: Callable[..., Any], place: int, name: str, missing: Any = None) -> Callable[..., Any]:
-    """`function` with CUDA mapped to the CPU in the argument `name`, which is also the positional one at `place`."""
+def _without_cuda(function: Callable[..., Any], place: int, name: str,
+                  missing: Any = None) -> Callable[..., Any]:
+    """`function` with CUDA mapped to the CPU in the argument `name`, or the positional one at `place`."""
     def mapped(*args: Any, **kwargs: Any) -> Any:
         args = tuple(to_cpu(value) if at == place else value for at, value in enumerate(args))
         if len(args) <= place:
@@ -76,5 +82,5 @@ def activate() -> None:
     # torch.set_default_device("cuda") and `with torch.device("cuda"):` both make one of these.
     _device.DeviceContext.__init__ = _without_cuda(_device.DeviceContext.__init__, 1, "device")
     set_type = torch.set_default_tensor_type
-    torch.set_default_tensor_type = lambda t: set_type(t.replace("torch.cuda.", "torch.") if isinstance(t, str) else t)
+    torch.set_default_tensor_type = lambda kind: set_type(_cpu_type(kind))
     CudaOnCpu().__enter__()

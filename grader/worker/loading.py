@@ -1,4 +1,4 @@
-"""One half of a submission inside its process: the student's modules, what stands in for what is not there, errors."""
+"""One half of a submission inside its process: the student's modules and how they fail."""
 
 from __future__ import annotations
 
@@ -29,13 +29,17 @@ TEXT_CAP = 4096  # characters of a message or a traceback
 __all__ = ["Blocked", "Half", "Missing", "NotImplementedByStudent", "describe", "probe"]
 
 
+Result = tuple[dict[str, Any], dict[str, Any]]
+Note = Callable[[dict[str, str]], None]  # tells the grader that an import begins or ends
+
+
 class Half:
     """The student's files of one half, copied to a scratch folder that is the working directory.
 
     `remarks` lists what was done to make them run here. Probes use `module` and `need`.
     """
 
-    def __init__(self, name: str, source: Path, folder: Path, note: Callable[[dict[str, str]], None] = lambda _: None,
+    def __init__(self, name: str, source: Path, folder: Path, note: Note = lambda _: None,
                  blocked: frozenset[str] = frozenset()) -> None:
         self.name, self.folder, self.blocked = name, folder.resolve(), blocked
         self.remarks: list[str] = []
@@ -67,7 +71,7 @@ class Half:
         torch.manual_seed(seed)
 
     def module(self, name: str) -> ModuleType:
-        """The student's module, imported at the first call. Raises Missing, or what the import raised, every time."""
+        """The student's module, imported once. Raises Missing, or each time what the import raised."""
         if name in self._failed:
             error, trace = self._failed[name]
             raise error.with_traceback(trace)
@@ -95,7 +99,7 @@ class Half:
             self.seed(self._seed)
 
     def need(self, module: str, attribute: str) -> Any:
-        """A class or function of one of the student's modules. Raises Missing, naming both, or what the import raised."""
+        """A class or function of a student's module. Raises Missing, or what the import raised."""
         found = getattr(self.module(module), attribute, None)
         if found is None:
             raise Missing(f"{module}.py has no {attribute}")
@@ -130,7 +134,7 @@ def copy_half(source: Path, target: Path) -> None:
 
 
 def describe(error: BaseException, half: Half) -> dict[str, Any]:
-    """The error frame for what a probe raised: kind, message, where, and the frames of the student's own files."""
+    """The error frame for what a probe raised: kind, message, and where in the student's own files."""
     folder = half.folder
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _inside(frame.filename, folder)]
     places = [f"{_relative(f.filename, folder)}:{f.lineno} in {f.name}" for f in frames]
@@ -175,6 +179,6 @@ def message_of(error: BaseException) -> str:
 
 
 @probe("about")
-def about(half: Half, params: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def about(half: Half, params: dict[str, Any], arrays: dict[str, Any]) -> Result:
     """What was done to make the half run here, so far."""
     return {"remarks": list(half.remarks)}, {}

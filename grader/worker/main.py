@@ -1,9 +1,10 @@
-"""The worker's first process: it limits itself, imports torch once, and forks a process for a half on request.
+"""The worker's first process: limits itself, imports torch once, and forks a process for a half on request.
 
-Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name -> folder),
-`work` (scratch folder), `namespaced` (whether it has a PID namespace of its own), `drop_uid`, `extra` (a file of more
-probes, or null). Control frames from the grader: `{"half": name, "blocked": [modules]}` forks the half's process,
-which then answers requests until `{"end": true}`; when it is gone, however that came, `{"exit": code}` follows.
+Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name to
+folder), `work` (scratch folder), `sweep` (folders to empty between processes), `namespaced` (whether it has a
+PID namespace of its own), `drop_uid`, `gpu`, `extra` (a file of more probes, or null). A frame
+`{"half": name, "blocked": [modules]}` forks the half's process, which then answers requests until
+`{"end": true}`; when it is gone, however that came, `{"exit": code}` goes back.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     import wire
+    from registry import PROBES
     from serving import serve
 
     load_probes(config["extra"])
@@ -46,7 +48,7 @@ def main(config: dict[str, Any]) -> None:
     gc.freeze()  # the collector of a forked process leaves these pages shared
     # The name of the GPU would start CUDA, which a forked process cannot use then.
     device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
-    about = {"python": platform.python_version(), "torch": str(torch.__version__), "device": device}
+    about = {"probes": sorted(PROBES), "device": device, "python": platform.python_version(), "torch": str(torch.__version__)}
     sock.sendall(wire.encode({"ready": about}))
     while True:
         order, _ = wire.receive(sock, wire.MIB)
@@ -56,16 +58,19 @@ def main(config: dict[str, Any]) -> None:
 
 def become_harmless(config: dict[str, Any]) -> None:
     """Limits, and where we are root another uid, which also drops every capability."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
     if config["drop_uid"]:
         _drop_uid()
     _set_limits(config["limits"])
     prctl(PR_SET_DUMPABLE, 1)  # changing the uid closed /proc/self to us
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a half leaves behind becomes ours, to be ended
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in a PID namespace bwrap sees to it as well
     os.umask(0o077)
     for folder in (os.environ["HOME"], config["work"]):
         os.makedirs(folder, exist_ok=True)
+
+
+def prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _drop_uid() -> None:
@@ -84,8 +89,9 @@ def _drop_uid() -> None:
 
 def _set_limits(limits: dict[str, int]) -> None:
     # RLIMIT_AS would keep torch from loading; RLIMIT_DATA counts private memory only.
-    for name, value in (("DATA", limits["memory_mib"] * (1 << 20)), ("CPU", limits["cpu_s"]), ("CORE", 0),
-                        ("NPROC", limits["processes"]), ("FSIZE", limits["file_mib"] * (1 << 20)), ("NOFILE", 512)):
+    mib = 1 << 20
+    for name, value in (("DATA", limits["memory_mib"] * mib), ("FSIZE", limits["file_mib"] * mib), ("CORE", 0),
+                        ("CPU", limits["cpu_s"]), ("NPROC", limits["processes"]), ("NOFILE", 512)):
         number = getattr(resource, f"RLIMIT_{name}")
         _, hard = resource.getrlimit(number)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -93,9 +99,9 @@ def _set_limits(limits: dict[str, int]) -> None:
 
 
 def load_probes(extra: str | None) -> None:
-    """Import the modules that register probes; `extra` is one more file, loaded as if it lay in this folder.
+    """Import the modules that register probes; `extra` is a file of more, run as if it lay here.
 
-    Afterwards this folder and the names of its modules are hidden: a student has files called loading.py, too.
+    Afterwards this folder and the names of its modules are hidden: a student may have a loading.py, too.
     """
     for name in ("loading", "probes_task1", "probes_task2"):
         if (HERE / f"{name}.py").is_file():
@@ -109,11 +115,12 @@ def load_probes(extra: str | None) -> None:
 
 
 def run_half(serve: Callable[[], None], config: dict[str, Any]) -> int:
-    """Fork a half's process, wait for its end, and end what it left behind. Its exit code, or minus its signal."""
+    """Fork a half's process, wait for its end, end what it left. Its exit code, or minus its signal."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         try:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             serve()
         finally:
             os._exit(70)

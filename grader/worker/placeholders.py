@@ -1,4 +1,4 @@
-"""Inert stand-ins for modules that are not installed here (wandb, einops, jaxtyping, ...), so that imports go through."""
+"""Inert stand-ins for modules that are not installed here (wandb, einops, ...): imports go through."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 # Files of this lab, in any edition: where one is missing, a stand-in would only hide it.
 LAB_FILES = frozenset({
-    "network", "ddpm", "scheduler", "model", "module", "modules", "dataset", "chamfer", "chamferdist", "utils", "fid",
-    "inception", "sampling", "train", "measure_fid", "models", "networks", "schedulers", "config", "unet", "diffusion",
-    "variance_scheduler", "base_scheduler", "helpers", "common", "trainer",
+    "network", "ddpm", "scheduler", "model", "module", "modules", "dataset", "chamfer", "chamferdist",
+    "utils", "fid", "inception", "sampling", "train", "measure_fid", "models", "networks", "schedulers", "config",
+    "unet", "diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer",
 })
 
 
 class Placeholder:
-    """Answers every attribute, call and index with another placeholder; a decorator made of it changes nothing."""
+    """Answers attributes, calls and indices with placeholders; a decorator made of it changes nothing."""
 
     def __init__(self, path: str) -> None:
         self.__dict__["_path"] = path
@@ -94,12 +94,12 @@ class PlaceholderFinder:
         if not inside and ("." in name or root in LAB_FILES or not self._wanted()):
             return None
         if not inside:
-            self.remarks.append(f"imports {root}, which is not installed here: an inert placeholder stands in for it")
+            self.remarks.append(f"imports {root}, which is not installed: a placeholder stands in for it")
         return ModuleSpec(name, self, is_package=True)
 
     def _wanted(self) -> bool:
         frame = sys._getframe(1)
-        while frame and (frame.f_code.co_filename.startswith("<frozen") or frame.f_code.co_filename == __file__):
+        while frame and frame.f_code.co_filename.startswith(("<frozen", __file__)):
             frame = frame.f_back
         if frame is None or not frame.f_code.co_filename.startswith(self.folder):
             return False

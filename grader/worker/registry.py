@@ -24,8 +24,8 @@ class Blocked(Exception):
 def probe(name: str) -> Callable[[Probe], Probe]:
     """Register `function(half, params, arrays) -> (data, tensors)` as what answers requests for `name`.
 
-    `params` is the request's JSON object, `arrays` its tensors (torch, on the CPU). `data` must be JSON, numbers may
-    be numpy's or torch's; `tensors` is a dict of torch tensors or numpy arrays, of any dtype but complex.
+    `params` is the request's JSON object, `arrays` its tensors (torch, on the CPU). `data` must be JSON;
+    numbers may be numpy's or torch's. `tensors`: torch tensors or numpy arrays of any dtype but complex.
     """
     def register(function: Probe) -> Probe:
         if name in PROBES:

@@ -1,7 +1,7 @@
-"""Frames between the grader and its worker: a header, a JSON object, and tensors as safetensors (no code in either).
+"""Frames between the grader and its worker: a header, a JSON object, tensors as safetensors.
 
-Both sides use this module, the grader as `grader.worker.wire`. What a worker sends is hostile: whatever deviates from
-the format is a WireError, and nothing is unpickled.
+Both sides use this module, the grader as `grader.worker.wire`. What a worker sends is hostile: whatever
+deviates from the format is a WireError, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ def encode(message: dict[str, Any], arrays: dict[str, np.ndarray] | None = None)
     return HEADER.pack(MAGIC, len(text), len(blob)) + text + blob
 
 
-def read_frame(read: Callable[[int], bytes], blob_cap: int, json_cap: int = JSON_CAP) -> tuple[dict[str, Any], bytes]:
-    """The next frame's message and tensors, by `read(n)`, which returns exactly n bytes or raises. Caps in bytes."""
+Frame = tuple[dict[str, Any], bytes]  # message, tensors as read
+
+
+def read_frame(read: Callable[[int], bytes], blob_cap: int, json_cap: int = JSON_CAP) -> Frame:
+    """The next frame, by `read(n)`, which returns exactly n bytes or raises. Caps in bytes."""
     magic, json_length, blob_length = HEADER.unpack(read(HEADER.size))
     if magic != MAGIC:
         raise WireError("not a frame of the worker")
@@ -74,7 +77,7 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def _text(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate would break whoever writes it out
+    return text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written out
 
 
 def decode_arrays(blob: bytes) -> dict[str, np.ndarray]:
@@ -93,7 +96,7 @@ def decode_arrays(blob: bytes) -> dict[str, np.ndarray]:
     return {_text(name): array for name, array in arrays.items()}
 
 
-def receive(sock: socket.socket, blob_cap: int) -> tuple[dict[str, Any], bytes]:
+def receive(sock: socket.socket, blob_cap: int) -> Frame:
     """The next frame from the grader, in the worker; ends this process where the grader hung up."""
     def read(count: int) -> bytes:
         data = bytearray()
