@@ -1,0 +1,178 @@
+"""A class at a glance: `summary.csv`, the table on stdout, and how a stranger's text is made harmless."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from grader.records import PENDING, Result, Row, Verdict
+from grader.rubric import rubric
+
+ID_CELLS = 32  # widest id in the text table, in terminal cells
+REASON_CELLS = 80  # widest "what went wrong"
+NAMED = 3  # rows named in the table before it only counts them
+
+
+class _Shown(dict[int, str]):
+    """A table for str.translate that spells out what would steer a terminal, a browser or a reader's eye."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        steers = unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+        self[code] = f"⟨U+{code:04X}⟩" if steers or code & 0xFFFE == 0xFFFE else character
+        return self[code]
+
+
+_SHOWN = _Shown({ord(character): character for character in "\t\n\u200d"})  # U+200D joins emoji
+_ACCENT = r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_STACKED = re.compile(f"({_ACCENT}{{4}}){_ACCENT}+")
+_FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@＝＋－＠])")  # Excel takes the full-width signs as well
+
+
+def visible(text: str, limit: int | None = None) -> str:
+    """`text` with controls, bidi overrides and lone surrogates spelt out as ⟨U+202E⟩; LF and tab stay.
+
+    Longer texts are cut after `limit` characters, which the end of the text then says.
+    """
+    over = len(text) - limit if limit is not None else 0
+    shown = text[:limit].replace("\r\n", "\n").translate(_SHOWN)
+    shown = _STACKED.sub(r"\1", shown)  # a pile of accents would cover the lines above
+    return f"{shown} … ({over:,} more characters)" if over > 0 else shown
+
+
+def one_line(text: str, limit: int = 400) -> str:
+    """`visible` text on one line."""
+    return " ".join(visible(text.strip(), limit).split())
+
+
+def number(value: float) -> str:
+    """Points as people write them: 4, 3.5, 0.33."""
+    return f"{round(value, 2):g}"
+
+
+def word(verdict: Verdict) -> str:
+    """A verdict in prose: "not implemented"."""
+    return verdict.value.replace("_", " ")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file at `path` in one step, so that no reader and no interrupted run sees half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        draft.write_bytes(text.encode("utf-8"))
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+# --- summary.csv
+
+
+def write_summary(results: Iterable[Result], path: Path) -> None:
+    """Write `summary.csv`: a line a submission, one column of points per rubric row, pending ones left empty.
+
+    UTF-8 without a byte order mark: with one, everything but Excel would read the first column's name as
+    "\\ufeffid". Excel takes such a file through Data > From Text/CSV. Raises OSError.
+    """
+    results = list(results)
+    known = [row.id for row in rubric()]
+    others = [row.id for result in results for row in result.rows if row.id not in known]
+    columns = [*known, *dict.fromkeys(others)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "points", "pending", "max", *map(field, columns),
+                     "needs_person", "problem", "sandbox", "duration_s"])
+    for result in results:
+        points = {row.id: "" if row.verdict in PENDING else number(row.points) for row in result.rows}
+        people = [f"{row.id}:{row.verdict}" for row in result.rows if row.verdict in PENDING]
+        writer.writerow([field(result.id), number(result.points), number(result.pending), number(result.max),
+                         *(points.get(column, "") for column in columns), field(" ".join(people)),
+                         field(result.problem or ""), field(result.sandbox), round(result.duration_s, 2)])
+    write_atomically(path, text.getvalue())
+
+
+def field(text: str) -> str:
+    """A text cell that no spreadsheet takes for a formula, not even one that splits lines at semicolons."""
+    return _FORMULA.sub(r"\1'", one_line(text))
+
+
+# --- the table on stdout
+
+
+def table(results: Iterable[Result], colour: bool) -> str:
+    """The text table of `grade`: id, points, pending, and in short what went wrong."""
+    results = list(results)
+    head = ("id", "points", "pending", "what went wrong")
+    lines = [(_fit(one_line(result.id), ID_CELLS), f"{number(result.points)}/{number(result.max)}",
+              number(result.pending), _fit(what_went_wrong(result), REASON_CELLS)) for result in results]
+    widths = [max(cells(line[column]) for line in [head, *lines]) for column in range(3)]
+    paints = ["1", *map(_paint, results)]
+    rows = [_aligned(line, widths) for line in [head, *lines]]
+    return "\n".join(f"\x1b[{paint}m{row}\x1b[0m" if colour and paint else row
+                     for row, paint in zip(rows, paints, strict=True))
+
+
+def what_went_wrong(result: Result) -> str:
+    """One line: the problem of the whole submission, or the lost rows with their diagnosis or verdict."""
+    if result.problem:
+        return one_line(result.problem)
+    lost = [row for row in result.rows
+            if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW)]
+    told = [f"{_short(row)}: {one_line(row.diagnosis.title)}" for row in lost if row.diagnosis]
+    plain: dict[Verdict, list[Row]] = {}
+    for row in sorted((row for row in lost if not row.diagnosis), key=lambda row: row.verdict.rank):
+        plain.setdefault(row.verdict, []).append(row)
+    grouped = [f"{word(verdict)}: {_named(rows)}" for verdict, rows in plain.items()]
+    ours = Verdict.GRADER_ERROR in plain  # a fault of the grader is what its operator has to see first
+    return "; ".join([*grouped[:ours], *told, *grouped[ours:]])
+
+
+def cells(text: str) -> int:
+    """Width of `text` in terminal cells: East Asian wide characters take two, combining ones none."""
+    return sum(_cell(character) for character in text)
+
+
+def _cell(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _fit(text: str, width: int) -> str:
+    """`text` cut to `width` cells."""
+    if cells(text) <= width:
+        return text
+    kept = ""
+    used = 1  # the ellipsis
+    for character in text:
+        used += _cell(character)
+        if used > width:
+            break
+        kept += character
+    return kept.rstrip() + "…"
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    name, points, pending, reason = line
+    space = [" " * (width - cells(text)) for text, width in zip(line, widths, strict=False)]
+    return f"{name}{space[0]}  {space[1]}{points}  {space[2]}{pending}  {reason}".rstrip()
+
+
+def _short(row: Row) -> str:
+    return one_line(row.id.split(".")[-1])
+
+
+def _named(rows: list[Row]) -> str:
+    return ", ".join(map(_short, rows)) if len(rows) <= NAMED else f"{len(rows)} rows"
+
+
+def _paint(result: Result) -> str:
+    """SGR code of a line: red where nothing could be graded, yellow where points were lost, else green."""
+    if result.problem:
+        return "31"
+    return "33" if result.points + result.pending < result.max else "32"
