@@ -1,0 +1,116 @@
+"""Figures for reports, drawn from raw numbers that a submission returned and that may be anything.
+
+matplotlib is imported at the first figure (half a second). Its object interface is used instead of pyplot,
+which keeps a global list of figures, and one at a time, since its font and text caches are not thread-safe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 100
+COLOURS = 32  # of the PNG's palette: a strip takes 40 kB instead of 150 kB
+DRAWN = 1500  # points drawn per panel; more only make the file larger
+HUGE = 1e30  # beyond this the axes themselves would overflow
+BLUE, RED = "#1f5f99", "#b3261e"
+
+_lock = threading.Lock()
+
+
+def draw_forward_strip(points: Mapping[int, NDArray[Any]], path: Path) -> None:
+    """Draw q(x_t) as a PNG at `path`: one panel per t in rising order, on one scale taken from the data.
+
+    `points[t]` is (N, 2); t counts from 0, the paper's t = 1. What cannot be drawn is said on its panel:
+    values that are not finite are left out, values beyond the frame are put on its edge, and another shape
+    leaves the panel empty. Raises ValueError without panels, OSError where the file cannot be written.
+    """
+    if not points:
+        raise ValueError("a strip needs at least one panel")
+    clouds = {t: _finite(points[t]) for t in sorted(points)}
+    limit = _limit([cloud for cloud, _ in clouds.values() if len(cloud)])
+    with _canvas(1.5 * len(clouds), 1.95, path) as figure:
+        grid = figure.subplots(1, len(clouds), squeeze=False)[0]
+        for (t, (cloud, note)), axes in zip(clouds.items(), grid, strict=True):
+            axes.set_title(f"t = {t}", fontsize=10)
+            _panel(axes, cloud, note, limit)
+        _scale(grid[0], limit)
+        figure.subplots_adjust(left=0.028, right=0.995, bottom=0.1, top=0.86, wspace=0.06)
+
+
+@contextmanager
+def _canvas(width: float, height: float, path: Path) -> Iterator[Figure]:
+    """A figure of `width` by `height` inches, written to `path` as a PNG with the same bytes each time."""
+    with _lock:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from PIL import Image
+
+        figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+        yield figure
+        canvas.draw()
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
+        image.quantize(COLOURS).save(path, format="PNG", optimize=True)
+
+
+def _finite(values: NDArray[Any]) -> tuple[NDArray[np.float64], str]:
+    """The drawable rows of `values` and a note on the rest."""
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "biuf":
+        return np.empty((0, 2)), f"no (N, 2) points but\n{_described(values)}"
+    with np.errstate(over="ignore"):  # a long double may not fit
+        cloud = np.clip(values.astype(np.float64), -HUGE, HUGE)
+    good = np.isfinite(values).all(axis=1)
+    bad = int(np.count_nonzero(~good))
+    return cloud[good], f"{bad} of {len(good)} not finite" if bad else ("" if len(good) else "no points")
+
+
+def _described(values: NDArray[Any]) -> str:
+    shape = str(values.shape) if values.ndim <= 4 else f"{values.ndim} dimensions"
+    return f"{shape} {values.dtype.name[:12]}"
+
+
+def _limit(clouds: list[NDArray[np.float64]]) -> float:
+    """Half a panel's width: all points of a healthy strip, yet one bad panel does not shrink the others."""
+    extents = []
+    for cloud in clouds:
+        size = np.abs(cloud)
+        extents.append(min(size.max(), 3 * np.quantile(size, 0.99)))
+    if not extents:
+        return 1.0
+    limit = 1.08 * min(max(extents), 2 * float(np.median(extents)))
+    return float(limit) if limit > 1e-6 else 1.0
+
+
+def _panel(axes: Axes, cloud: NDArray[np.float64], note: str, limit: float) -> None:
+    outside = (np.abs(cloud) > limit).any(axis=1)
+    count = int(np.count_nonzero(outside))
+    if count:
+        note += f"{chr(10) if note else ''}{count} beyond the frame"
+    edge = np.clip(cloud[outside], -limit, limit)
+    inside = cloud[~outside]
+    inside = inside[:: -(-len(inside) // DRAWN) or 1]
+    axes.plot(inside[:, 0], inside[:, 1], ".", markersize=1.6, color=BLUE, rasterized=True)
+    axes.plot(edge[:, 0], edge[:, 1], "s", markersize=4, color=RED, clip_on=False)
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_color("#8a8f98")
+    if note:
+        axes.text(0.5, 0.04, note, transform=axes.transAxes, ha="center", va="bottom", fontsize=7.5,
+                  color=RED, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5})
+
+
+def _scale(axes: Axes, limit: float) -> None:
+    """Say the common scale on the first panel."""
+    tick = float(f"{limit * 0.8:.1g}")
+    axes.set_yticks([-tick, 0, tick], [f"{-tick:g}", "0", f"{tick:g}"], fontsize=8)
