@@ -104,6 +104,7 @@ class Result:
     rows: list[Row]
     remarks: list[str] = field(default_factory=list)
     problem: str | None = None  # why the submission as a whole could not be graded
+    rules: str = ""  # digest of grader version, rubric and policy: a result of other rules is not taken up again
     duration_s: float = 0.0
 
     @property
@@ -139,7 +140,7 @@ class Result:
                 raise ValueError(f"result.json has schema {data['schema']}, this grader reads {SCHEMA_VERSION}")
             rows = [_row_from(record) for record in data["rows"]]
             names = ("id", "submission_sha256", "grader_version", "seed", "sandbox", "environment",
-                     "remarks", "problem", "duration_s")
+                     "remarks", "problem", "rules", "duration_s")
             return cls(rows=rows, **{name: data[name] for name in names})
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a result.json of the grader: {error!r}") from error

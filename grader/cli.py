@@ -1,0 +1,213 @@
+"""The command line: parses, calls, prints. Results on stdout, progress and warnings on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from grader import __version__
+from grader.records import Result, Verdict
+from grader.rubric import UsageError, load_policy, select_rows
+
+OK, UNGRADED, USAGE, FAULT = 0, 1, 2, 3
+VERBS = {
+    "grade": "grade submissions: ZIPs or folders",
+    "release": "write the student edition",
+    "check": "a student's own check of the code in this folder",
+    "pack": "make and validate {ID}_lab1.zip",
+}
+LATER = {"fid": "FID", "desk": "the TA's desk", "export": "exports"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 all well, 1 something failed or could not be graded, 2 wrong usage, 3 a fault of the grader."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(args)
+    except UsageError as error:
+        return _say(f"error: {error}", USAGE)
+    except KeyboardInterrupt:
+        return _say("interrupted; what was finished is kept, go on with --resume", 130)
+    except BrokenPipeError:
+        return 141
+    except OSError as error:
+        return _say(f"error: {error.strerror}: {error.filename or ''}".rstrip(": "), FAULT)
+
+
+def _dispatch(args: list[str]) -> int:
+    verb = args[0] if args else "--help"
+    if verb in ("-h", "--help"):
+        print(_overview())
+        return OK
+    if verb == "--version":
+        print(f"ddpm-grader {__version__}")
+        return OK
+    run: dict[str, Callable[[list[str]], int]] = {"grade": _grade, "release": _release, "check": _check, "pack": _pack}
+    if verb in LATER:
+        raise UsageError(f"'{verb}' ({LATER[verb]}) is not part of this version yet")
+    if verb not in run:
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        raise UsageError(f"no verb '{verb}'" + (f", did you mean '{near[0]}'?" if near else f"; verbs are {', '.join(VERBS)}"))
+    return run[verb](args[1:])
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {verb:<9}{what}" for verb, what in VERBS.items())
+    return (f"usage: ddpm-grader VERB ... (the same as python -m grader VERB ...)\n\n{verbs}\n\n"
+            "'ddpm-grader VERB --help' tells more; for example:\n"
+            "  ddpm-grader grade submissions/*.zip --out grades")
+
+
+def _say(text: str, code: int) -> int:
+    print(f"ddpm-grader: {text}", file=sys.stderr)
+    return code
+
+
+def _parser(verb: str, **more: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"ddpm-grader {verb}", description=VERBS[verb], allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter, **more)  # type: ignore[arg-type]
+
+
+def _grade(args: list[str]) -> int:
+    options = _grade_parser().parse_args(args)
+    policy, rows = load_policy(options.policy), select_rows(options.only)
+    from grader.pipeline import Order, grade_class, unfinished  # late: numpy and the sandbox are not needed for help
+    from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
+    from grader.summary import table, write_summary
+
+    paths = _submissions(options.submissions)
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        sandbox = resolve(SandboxKind(options.sandbox), options.gpu)
+    except SandboxUnavailable as error:
+        raise UsageError(str(error)) from error
+    if options.artifacts:
+        _say("--artifacts is kept for a later version: the rows about figures and FID stay with a person", OK)
+    order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu)
+    results: dict[str, Result] = {}
+    todo = unfinished(paths, order, out, results) if options.resume else paths
+    try:
+        _follow(grade_class(todo, order, out, max(1, options.jobs)), len(todo), results)
+    finally:
+        ordered = [results[name] for name in paths if name in results]
+        write_summary(ordered, out / "summary.csv")
+    print(table(ordered, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    print(f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}")
+    return _exit_code(ordered)
+
+
+def _exit_code(results: list[Result]) -> int:
+    if any(row.verdict is Verdict.GRADER_ERROR for result in results for row in result.rows):
+        return FAULT
+    return UNGRADED if any(result.problem for result in results) else OK
+
+
+def _grade_parser() -> argparse.ArgumentParser:
+    parser = _parser("grade", epilog="Exit codes: 0 everything graded (whatever the marks), 1 some submission could not "
+                                     "be graded,\n2 wrong usage, 3 a fault of the grader.")
+    add = parser.add_argument
+    add("submissions", nargs="+", type=Path, metavar="SUBMISSION", help="a ZIP or a folder")
+    add("--out", type=Path, required=True, metavar="DIR", help="where results and reports go")
+    add("--only", action="append", default=[], metavar="ROW", help="judge these rows only; a prefix counts, repeatable")
+    add("--no-training", action="store_true", help="leave out rows that train a model (they stay pending)")
+    add("--seed", type=int, metavar="N", help="seed of the judge's inputs (default: drawn, and kept in DIR/run.json)")
+    add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="submissions at a time (default: %(default)s)")
+    add("--sandbox", choices=["auto", "bubblewrap", "user", "none"], default="auto",
+        help="how student code is kept apart (default: %(default)s, which is bubblewrap or an error)")
+    add("--gpu", action="store_true", help="let student code use the GPU")
+    add("--artifacts", type=Path, metavar="DIR", help="results folders of the students (for a later version)")
+    add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of grader/policy.toml")
+    add("--resume", action="store_true", help="keep results of the same submission, grader, rubric and policy")
+    return parser
+
+
+def _submissions(paths: list[Path]) -> dict[str, Path]:
+    """{id: path}; ids that clash get a number, as two students' work must not end in one folder."""
+    from grader.intake import submission_id
+
+    absent = [str(path) for path in paths if not path.exists()]
+    if absent:
+        raise UsageError(f"no such file or folder: {', '.join(absent[:5])}")
+    named: dict[str, Path] = {}
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        base = name = submission_id(path)
+        number = 2
+        while name in named:
+            name, number = f"{base}~{number}", number + 1
+        if name != base:
+            _say(f"{path} has the same id as {named[base]}: graded as {name}", OK)
+        named[name] = path
+    return named
+
+
+def _seed(options: argparse.Namespace, out: Path) -> int:
+    """The run's seed: given, kept from an earlier run in the same folder, or drawn so that nobody can know it."""
+    kept = out / "run.json"
+    if options.seed is not None:
+        seed = int(options.seed)
+        if seed < 0:
+            raise UsageError("--seed takes a whole number from 0 on")
+    elif options.resume and kept.is_file():
+        try:
+            seed = int(json.loads(kept.read_text(encoding="utf-8"))["seed"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{kept} is damaged; give the seed with --seed, or delete the file") from error
+    else:
+        seed = secrets.randbits(31)
+    from grader.summary import write_atomically
+
+    write_atomically(kept, json.dumps({"seed": seed, "grader_version": __version__}) + "\n")
+    return seed
+
+
+def _follow(results, total: int, into: dict[str, Result]) -> None:  # type: ignore[no-untyped-def]
+    """Collect results as they come, with a line of progress each."""
+    from grader.summary import number, one_line
+
+    began = time.monotonic()
+    for done, result in enumerate(results, 1):
+        into[result.id] = result
+        left = (time.monotonic() - began) / done * (total - done)
+        state = "could not be graded" if result.problem else f"{number(result.points)} of {number(result.max)}"
+        pending = f", {number(result.pending)} pending" if result.pending else ""
+        ahead = f", about {left:.0f} s left" if done < total else ""
+        print(f"[{done}/{total}] {one_line(result.id, 60)}: {state}{pending} ({result.duration_s:.1f} s{ahead})",
+              file=sys.stderr, flush=True)
+
+
+def _release(args: list[str]) -> int:
+    parser = _parser("release")
+    parser.add_argument("destination", type=Path, metavar="DIR", help="folder of the student edition")
+    parser.add_argument("--halves", action="store_true", help="write only the two halves of the lab into DIR")
+    parser.add_argument("--force", action="store_true", help="replace a folder that holds something else")
+    options = parser.parse_args(args)
+    from grader.release import release, release_halves
+
+    if options.halves:
+        release_halves(options.destination)
+        print(f"wrote the two halves of the lab to {options.destination}")
+    else:
+        release(options.destination, options.force)
+        print(f"wrote the student edition to {options.destination}")
+    return OK
+
+
+def _check(args: list[str]) -> int:
+    from grader.student_edition import check
+
+    return check.main(args)
+
+
+def _pack(args: list[str]) -> int:
+    from grader.student_edition import pack
+
+    return pack.main(args)
+

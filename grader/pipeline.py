@@ -1,0 +1,211 @@
+"""Grades submissions: stages one, runs its rows in the sandbox, writes its folder; and a class, several at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from grader import __version__
+from grader.checks import JUDGES, Bench
+from grader.diagnosis import diagnose
+from grader.edits import edits_outside_todos
+from grader.figures import draw_forward_strip
+from grader.forward_strip import STRIP, ask_for_strip
+from grader.intake import Submission, Unreadable, stage, submission_id
+from grader.records import Result, Row, Verdict
+from grader.report import write_report
+from grader.rubric import Policy, RubricRow, rubric
+from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HALVES = {"task1": "2d_plot_diffusion_todo", "task2": "image_diffusion_todo"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a run grades: the same for every submission of it."""
+
+    seed: int
+    policy: Policy
+    rows: tuple[RubricRow, ...]
+    sandbox: SandboxKind = SandboxKind.AUTO
+    gpu: bool = False
+
+    @property
+    def rules(self) -> str:
+        """Digest of everything but the submission that decides about marks, the limits included."""
+        text = repr((__version__, self.policy, rubric(), self.rows, self.seed, str(self.sandbox), self.gpu))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def grade_submission(path: Path, order: Order, folder: Path) -> Result:
+    """Grade one ZIP or folder. Figures go to `folder`; nothing else is written. Never raises for what is in it."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
+        try:
+            submission = stage(path, Path(scratch) / "submission")
+        except Unreadable as error:
+            result = _unreadable(path, order, str(error))
+        else:
+            result = _grade_staged(submission, order, folder)
+    result.rules = order.rules
+    result.duration_s = round(time.monotonic() - began, 2)
+    return result
+
+
+def _unreadable(path: Path, order: Order, problem: str) -> Result:
+    rows = [Row(row.id, row.points, Verdict.MISSING, message="the submission could not be read") for row in order.rows]
+    return Result(submission_id(path), _file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows, problem=problem)
+
+
+def _grade_staged(submission: Submission, order: Order, folder: Path) -> Result:
+    result = Result(submission.id, submission.sha256, __version__, order.seed, str(order.sandbox), {}, [],
+                    remarks=list(submission.remarks))
+    with Sandbox(submission.root, submission.halves, order.policy.limits, order.sandbox, order.gpu) as sandbox:
+        result.remarks += _edits(submission)  # while the worker imports torch
+        result.sandbox = str(sandbox.kind)
+        result.environment = sandbox.environment()
+        for row in order.rows:
+            result.rows.append(_timed(lambda row=row: _grade_row(row, submission, sandbox, order, folder)))  # type: ignore[misc]
+        result.remarks += _worker_remarks(submission, sandbox)
+    return result
+
+
+def _edits(submission: Submission) -> list[str]:
+    remarks = []
+    for half, name in submission.halves.items():
+        remarks += edits_outside_todos(submission.root / name, REPOSITORY / HALVES[half])
+    return remarks
+
+
+def _worker_remarks(submission: Submission, sandbox: Sandbox) -> list[str]:
+    """What the worker did to make the code run here, such as placeholders for modules that are not installed."""
+    remarks = []
+    for half, name in submission.halves.items():
+        with contextlib.suppress(ProbeFailure):
+            texts = sandbox.call(half, "about").data.get("remarks", [])
+            remarks += [f"{Path(name).name}: {text}" for text in texts if isinstance(text, str)][:20]
+    return remarks
+
+
+def _timed(grade: Callable[[], Row]) -> Row:
+    began = time.monotonic()
+    row = grade()
+    row.duration_s = round(time.monotonic() - began, 3)
+    return row
+
+
+def _grade_row(row: RubricRow, submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> Row:
+    """One row, whatever happens: a fault of ours is `grader_error` and costs no marks."""
+    try:
+        if row.manual:
+            return _for_a_person(row, submission, sandbox, order, folder)
+        if row.half not in submission.halves:
+            return Row(row.id, row.points, Verdict.MISSING, message=f"{HALVES[row.half]}/ was not handed in")
+        return _judge(row, sandbox, order)
+    except Exception:
+        return Row(row.id, row.points, Verdict.GRADER_ERROR,
+                   message="the grader itself failed here; a person has to look:\n" + traceback.format_exc(limit=-4))
+
+
+def _judge(row: RubricRow, sandbox: Sandbox, order: Order) -> Row:
+    # The generator depends on the row, so that --only draws the same numbers as a whole run.
+    salt = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big")
+    bench = Bench(sandbox, row.half, np.random.default_rng([order.seed, salt]), order.policy)
+    judgement = JUDGES[row.id](bench)
+    graded = Row.from_checks(row.id, row.points, judgement.checks, remarks=judgement.remarks)
+    if graded.verdict is Verdict.FAILED:
+        found = diagnose(row.id, judgement.observations)
+        graded.diagnosis = found[0] if found else None
+        graded.remarks += [f"also likely: {other.title}" for other in found[1:]]
+    return graded
+
+
+def _for_a_person(row: RubricRow, submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> Row:
+    where = f"see {submission.report.name}" if submission.report else "no report.pdf was handed in"
+    graded = Row(row.id, row.points, Verdict.NEEDS_REVIEW, message=f"a person judges this row: {where}")
+    if row.id == "task1.fig_q_sample" and "task1" in submission.halves:
+        try:
+            draw_forward_strip(ask_for_strip(sandbox, order.seed), folder / STRIP)
+            graded.evidence.append(STRIP)
+        except ProbeFailure as failure:
+            graded.message += f"\nno figure could be drawn from the submitted q_sample: {failure.message}"
+    return graded
+
+
+def finish(result: Result, folder: Path, final: Path) -> None:
+    """Write result.json and report.html beside the figures in `folder`, and put it in place of `final` as a whole."""
+    write_report(result, folder, {row.id: row.title for row in rubric()})
+    (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
+    if final.exists():
+        retired = final.with_name(f".{final.name}.old-{os.getpid()}")
+        final.rename(retired)
+        folder.rename(final)
+        shutil.rmtree(retired, ignore_errors=True)
+    else:
+        folder.rename(final)
+
+
+def grade_into(path: Path, name: str, order: Order, out: Path) -> Result:
+    """Grade one submission and leave `out/name` behind, whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix=f".{name[:40]}-", dir=out) as work:
+        folder = Path(work) / "result"
+        folder.mkdir()
+        result = grade_submission(path, order, folder)
+        result.id = name
+        finish(result, folder, out / name)
+    return result
+
+
+def grade_class(paths: dict[str, Path], order: Order, out: Path, jobs: int) -> Iterator[Result]:
+    """Grade submissions {id: path}, `jobs` at a time; yields each result as it is done."""
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(grade_into, path, name, order, out) for name, path in paths.items()]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:  # Ctrl-C: what is done is kept, what has not begun is dropped
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def unfinished(paths: dict[str, Path], order: Order, out: Path, finished: dict[str, Result]) -> dict[str, Path]:
+    """The submissions that have no result of the same content under the same rules; the others go to `finished`."""
+    todo = {}
+    for name, path in paths.items():
+        result = _earlier(out / name / "result.json")
+        if result and result.rules == order.rules and result.submission_sha256 == _digest(path):
+            finished[name] = result
+        else:
+            todo[name] = path
+    return todo
+
+
+def _earlier(file: Path) -> Result | None:
+    try:
+        return Result.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _digest(path: Path) -> str:
+    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
+        try:
+            return stage(path, Path(scratch) / "submission").sha256
+        except Unreadable:
+            return _file_digest(path)
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

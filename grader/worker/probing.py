@@ -1,0 +1,66 @@
+"""What the probes of both halves share: checking what came back, the forms of t, building the student's objects."""
+
+import inspect
+
+import torch
+from loading import Missing, NotImplementedByStudent
+
+
+def need_tensor(value, name):
+    """`value` if it is a tensor. None means that nothing was implemented yet."""
+    if value is None:
+        raise NotImplementedByStudent(f"{name} returned None")
+    if not torch.is_tensor(value):
+        raise TypeError(f"{name} returned {type(value).__name__} where a tensor is expected")
+    return value
+
+
+def forms_of(t, batch, order):
+    """The forms in which t may reach a reverse step, in the order in which they are to be tried."""
+    make = {
+        "int": lambda: t,
+        "0-d": lambda: torch.tensor(t),
+        "[1]": lambda: torch.tensor([t]),
+        "[B]": lambda: torch.full((batch,), t, dtype=torch.long),
+    }
+    return [(name, make[name]()) for name in order]
+
+
+def first_accepted(calls):
+    """Result of the first of `calls` [(label, function)] that does not reject its arguments: (value, label, rejections).
+
+    NotImplementedError ends the search: the body is still the placeholder, whatever the form of t.
+    Raises the first rejection if all are.
+    """
+    first, rejected = None, []
+    for label, call in calls:
+        try:
+            return call(), label, rejected
+        except (NotImplementedError, NotImplementedByStudent):
+            raise
+        except Exception as error:
+            first = first or error
+            rejected.append(f"{label}: {type(error).__name__}: {error}"[:200])
+    raise first or Missing("nothing to call")
+
+
+def build_scheduler(cls, params):
+    """A scheduler of the student's class; arguments that an edition does not know are left out."""
+    names = inspect.signature(cls.__init__).parameters
+    any_name = any(p.kind is p.VAR_KEYWORD for p in names.values())
+    optional = {k: params[k] for k in ("mode", "sigma_type") if k in params and (any_name or k in names)}
+    return cls(params["T"], beta_1=params["beta_1"], beta_T=params["beta_T"], **optional)
+
+
+def affine_network(arrays, stub, image_resolution=None):
+    """The stand-in network with the coefficients that came with the request."""
+    return stub(arrays["weight"], arrays["slope"], arrays["bias"], image_resolution)
+
+
+def recorded(calls, prefix, arrays, limit):
+    """Copy the first `limit` recorded calls of a stand-in into `arrays` as `prefix.k.name`; returns their number."""
+    for k, call in enumerate(calls[:limit]):
+        for name, value in call.items():
+            if torch.is_tensor(value):
+                arrays[f"{prefix}.{k}.{name}"] = value
+    return len(calls)
