@@ -1,0 +1,31 @@
+"""What a made-up submission is, and what the grader must say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grader.classroom.builder import build
+from grader.records import Verdict
+
+
+@dataclass(frozen=True)
+class Case:
+    """A submission that differs from the solved lab in one place.
+
+    bodies, replace, files: see builder.build. `row` is the one that suffers (None: every code row passes), with the
+    points that it earns and the id of the diagnosis (None: nothing fits); every other row must pass untouched.
+    """
+
+    name: str
+    row: str | None = None
+    points: float = 0.0
+    diagnosis: str | None = None
+    bodies: dict[str, str] = field(default_factory=dict)
+    replace: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    files: dict[str, str | bytes | None] = field(default_factory=dict)
+    verdict: Verdict = Verdict.FAILED
+
+    def write(self, folder: Path) -> Path:
+        """Build the submission in `folder / name`."""
+        return build(folder / self.name, self.bodies, self.files, self.replace)
