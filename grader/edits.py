@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-BEGIN = re.compile(r"\s*##### TODO\b")
-END = re.compile(r"\s*##### END TODO\b")
+from grader.todo import blocks
+
 MAX_REMARKS = 12  # a half
 MAX_SHOWN = 80  # characters of a source line
 MAX_LINES = 4000  # of a submitted file; larger ones are not compared
 SAME_EDITION = 0.5  # share of the released lines outside TODO regions that a file of this edition keeps
 
 
+class Kind(StrEnum):
+    """What a line is to the lab."""
+
+    GIVEN = "given"  # outside of all TODO regions: students leave it as it is
+    BEGIN = "begin"  # a marker
+    END = "end"  # a marker
+    BODY = "body"  # inside a TODO region: theirs to change
+
+
 @dataclass(frozen=True)
 class Line:
-    """A line of code or a TODO marker: number from 1, text without line end, and whether it may change."""
+    """A line of code or a TODO marker: number from 1, text without line end."""
 
     number: int
     text: str
-    free: bool
+    kind: Kind = Kind.GIVEN
 
 
 def edits_outside_todos(submitted: Path, released: Path) -> list[str]:
@@ -48,19 +57,22 @@ def changed_lines(released: str, submitted: str) -> tuple[list[Line], float]:
 
     A changed or new line is the submitted one; a removed line is the released one, numbered where it was.
     """
-    ours, theirs = _lines(released), _lines(submitted)
-    texts = [[line.text for line in lines] for lines in (ours, theirs)]
-    matcher = difflib.SequenceMatcher(None, *texts, autojunk=False)
+    ours = _lines(released, _kinds(released))
+    # Markers are anchors in both files, but a submission may have lost some: the released ones rule.
+    markers = frozenset(line.text for line in ours if line.kind in (Kind.BEGIN, Kind.END))
+    theirs = _lines(submitted, {}, markers)
+    matcher = difflib.SequenceMatcher(None, [line.text for line in ours], [line.text for line in theirs],
+                                      autojunk=False)
     changed: list[Line] = []
     kept = 0
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag == "equal":
-            kept += sum(not line.free for line in ours[i1:i2])
+            kept += sum(line.kind is Kind.GIVEN for line in ours[i1:i2])
         elif tag == "insert":
             changed += [] if _inside(ours, i1) else theirs[j1:j2]
         else:
             changed += _replaced(ours[i1:i2], theirs[j1:j2])
-    fixed = sum(not line.free for line in ours)
+    fixed = sum(line.kind is Kind.GIVEN for line in ours)
     return changed, kept / fixed if fixed else 1.0
 
 
@@ -78,36 +90,39 @@ def _compare(name: str, submitted: Path, released: Path) -> str | None:
             f"`{_short(changed[0].text.strip())}`")
 
 
-def _lines(text: str) -> list[Line]:
+def _kinds(text: str) -> dict[int, Kind]:
+    """The kind of each line, by number from 1, that is not simply given."""
+    kinds: dict[int, Kind] = {}
+    for block in blocks(text):
+        kinds |= dict.fromkeys(range(block.first + 1, block.last), Kind.BODY)
+        kinds |= {block.first: Kind.BEGIN, block.last: Kind.END}
+    return kinds
+
+
+def _lines(text: str, kinds: dict[int, Kind], anchors: frozenset[str] = frozenset()) -> list[Line]:
     """Code lines and markers; comments and blank lines carry nothing that could be judged as an edit."""
     lines = []
-    inside = False
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.rstrip()
-        if END.match(line):
-            inside = False
-        if line.strip() and (not line.lstrip().startswith("#") or BEGIN.match(line) or END.match(line)):
-            lines.append(Line(number, line, inside))
-        if BEGIN.match(line):
-            inside = True
+    for number, raw in enumerate(text.split("\n"), 1):
+        line, kind = raw.rstrip(), kinds.get(number, Kind.GIVEN)
+        comment = not line or line.lstrip().startswith("#")
+        if not comment or kind in (Kind.BEGIN, Kind.END) or line in anchors:
+            lines.append(Line(number, line, kind))
     return lines
 
 
 def _inside(ours: list[Line], position: int) -> bool:
     """Whether what was inserted before `position` stands in a TODO region."""
-    before = ours[position - 1] if position else None
-    return bool(before and (before.free or BEGIN.match(before.text)))
+    return position > 0 and ours[position - 1].kind in (Kind.BODY, Kind.BEGIN)
 
 
 def _replaced(ours: list[Line], theirs: list[Line]) -> list[Line]:
     """Changed lines of a replaced or deleted block; of one that touches a TODO region, what it lost."""
-    fixed = [line for line in ours
-             if not line.free and not BEGIN.match(line.text) and not END.match(line.text)]
+    fixed = [line for line in ours if line.kind is Kind.GIVEN]
     if not fixed:
         return []
     if len(fixed) < len(ours) or not theirs:
         place = theirs[0].number if theirs else ours[0].number
-        return [Line(place, line.text, False) for line in fixed]
+        return [Line(place, line.text) for line in fixed]
     return theirs
 
 

@@ -162,6 +162,9 @@ def _chain(answer: Answer, seen: LoopObservation) -> Finding | None:
 
 
 def _no_gradient(seen: LoopObservation) -> Finding | None:
+    if not seen.steps:
+        return Finding("p_sample_loop keeps no gradient", "a loop of reverse steps without gradient history",
+                       "no step at all", "p_sample_loop", ALGORITHM)
     if not seen.requires_grad:
         return None
     return Finding("p_sample_loop keeps no gradient", "a result without gradient history",

@@ -60,6 +60,9 @@ def _malformed(bench: Bench, hids: list[int], T: int, x: Array, t: Array, seen: 
         answer = _outputs(bench, hids, T, [(x, t)], double=False)
     except ProbeFailure as failure:
         raise ProbeFailure(failure.verdict, f"{checked}: {failure.message}", failure.where) from failure
+    if not answer.data["parameters"]:
+        seen.symptoms.add("no_parameters")
+        return Finding(checked, "a network with parameters to learn", "it has none", "SimpleNet.__init__", ROLES)
     y, finding = take(answer, "y.0", (len(x), 2), checked)
     if y is None and finding is not None:
         seen.symptoms.add("not_finite" if "finite" in finding.expected else "wrong_shape")
@@ -117,7 +120,6 @@ def _gradient(bench: Bench, seen: NetworkObservation) -> Finding | None:
     largest = bench.ask("simplenet_gradient", params, arrays).data["largest"]
     checked = "the gradient of SimpleNet's parameters"
     if not largest:
-        seen.symptoms.add("no_parameters")
         return Finding(checked, "parameters to learn", "the network has none", "SimpleNet.__init__", ROLES)
     dead = [name for name, size in largest.items() if not size > 0]
     if not dead:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from . import launch as launching
+from . import seccomp
 from .base import SandboxUnavailable
 from .launch import Command, Launch
 
@@ -109,13 +110,17 @@ def _devices(gpu: bool) -> Iterator[str]:
 
 def start(command: Command, fds: tuple[int, ...], output: int) -> subprocess.Popen[bytes]:
     """Start a command made here; `fds` are inherited, stdout and stderr go to `output`."""
-    with tempfile.TemporaryFile() as arguments:
+    with tempfile.TemporaryFile() as arguments, tempfile.TemporaryFile() as calls:
         environment = [part for name, value in command.env.items() for part in ("--setenv", name, value)]
-        arguments.write("\0".join([*command.sealed, "--clearenv", *environment]).encode())
-        arguments.seek(0)
+        program = seccomp.program()
+        sealed = [*command.sealed, "--clearenv", *environment]
+        sealed += ["--seccomp", str(calls.fileno())] if program else []
+        for file, data in ((arguments, "\0".join(sealed).encode()), (calls, program)):
+            file.write(data)
+            file.seek(0)
         argv = [_bwrap(), "--args", str(arguments.fileno()), "--", *command.argv]
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={},
-                                pass_fds=(*fds, arguments.fileno()))
+                                pass_fds=(*fds, arguments.fileno(), calls.fileno()))
 
 
 def _bwrap() -> str:

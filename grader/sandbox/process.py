@@ -24,6 +24,7 @@ from .launch import Launch, plain_command
 from .watch import MIB, Output, Watchdog, descendants
 
 START_S = 120.0  # for importing torch on a slow disk
+FORK_S = 20.0  # for a half's process to begin or to end
 POLL_S = 0.1
 
 
@@ -77,10 +78,28 @@ class Worker:
             message, _ = self.receive(time.monotonic() + START_S)
             self.about = message["ready"]
             self.probes = frozenset(self.about.pop("probes"))
+            self._zygote = [self._process.pid, *descendants(self._process.pid)][-1]
         except (Lost, TimeoutError, wire.WireError, KeyError) as error:
             self.output.settle()
             text = bytes(self.output.kept.get("", b"")).decode(errors="replace").strip()
             raise SandboxFault(f"the worker did not start: {text[-2000:] or error}") from error
+
+    def running(self) -> int:
+        """How many processes the half has: its own, and what it started."""
+        return len(descendants(self._zygote))
+
+    def unread(self) -> bool:
+        """Whether something arrived that nobody asked for."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def end_half(self) -> None:
+        """End the half's process and what it started; the next one is forked anew. Raises Lost or TimeoutError."""
+        deadline = time.monotonic() + FORK_S
+        for pid in descendants(self._zygote):
+            _kill(pid)
+        while "exit" not in self.receive(deadline)[0]:
+            pass
+        self.half = None
 
     def stop(self, verdict: Verdict, message: str) -> None:
         """Kill everything, and have whoever waits for an answer told why."""

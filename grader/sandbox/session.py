@@ -17,12 +17,11 @@ from grader.worker import wire
 from . import bubblewrap, staging
 from .base import Answer, ProbeFailure, SandboxFault, SandboxKind, SandboxUnavailable
 from .launch import Launch
-from .process import Lost, Worker
+from .process import FORK_S, Lost, Worker
 
 KINDS = {"missing": Verdict.MISSING, "not_implemented": Verdict.NOT_IMPLEMENTED, "crashed": Verdict.CRASHED,
          "out_of_memory": Verdict.OUT_OF_MEMORY}
 NOTES_CAP = 1000  # imports that one probe may announce
-FORK_S = 20.0  # for a half's process to begin or to end
 
 
 class Sandbox:
@@ -107,12 +106,16 @@ class Sandbox:
         try:
             self._number += 1
             request = {"id": self._number, "probe": probe, "params": params or {}}
-            return exchange.run(request, arrays, timeout_s or self.limits.probe_s)
+            answer = exchange.run(request, arrays, timeout_s or self.limits.probe_s)
+            self._tidy(worker)
+            return answer
         except ProbeFailure as failure:
             if exchange.importing:
                 exchange.blocked[exchange.importing] = failure
             if exchange.broken:
                 self._drop()
+            else:
+                self._tidy(worker, failure.verdict is Verdict.OUT_OF_MEMORY)
             raise
         except BaseException:  # Ctrl-C among others: an answer may still be on its way
             self._drop()
@@ -120,7 +123,17 @@ class Sandbox:
         finally:
             self._spent += time.monotonic() - began
 
+    def _tidy(self, worker: Worker, full: bool = False) -> None:
+        """What a call left behind must not cost the next one: processes, or a memory still `full`."""
+        try:
+            if worker.half is not None and (full or worker.running() > 1):
+                worker.end_half()
+        except (Lost, TimeoutError, wire.WireError):
+            self._drop()
+
     def _ready(self) -> Worker:
+        if self._worker is not None and self._worker.about and self._worker.unread():
+            self._drop()  # it died, or somebody wrote after the last answer
         self.start()
         assert self._worker
         try:
@@ -160,21 +173,21 @@ class Exchange:
 
     def _enter(self) -> None:
         """Have the process of our half run, ending the one of the other half."""
-        worker, deadline = self.worker, time.monotonic() + FORK_S
+        worker = self.worker
         if worker.half == self.half:
             return
         if worker.half is not None:
-            worker.send({"end": True}, None, deadline)
-            while "exit" not in worker.receive(deadline)[0]:
-                pass
+            worker.end_half()
         worker.half = worker.output.half = self.half
-        worker.send({"half": self.half, "blocked": sorted(self.blocked)}, None, deadline)
+        worker.send({"half": self.half, "blocked": sorted(self.blocked)}, None,
+                    time.monotonic() + FORK_S)
 
     def _await(self, number: int) -> Answer:
         for _ in range(NOTES_CAP):
             message, blob = self.worker.receive(self._deadline)
             if "exit" in message:
-                self.worker.half, self.broken = None, False
+                self.worker.half = None
+                self.broken = self.worker.running() > 0  # then it was a forged frame
                 raise ended(int(message["exit"]), bytes(self.worker.output.kept.get(self.half, b"")))
             if message["id"] != number:
                 raise wire.WireError("an answer to another question")

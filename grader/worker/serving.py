@@ -22,7 +22,7 @@ NUMPY_DTYPES = {getattr(torch, name) for name in wire.DTYPES}
 
 
 def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) -> None:
-    """Answer requests for `order["half"]` until `{"end": true}`, then end the process."""
+    """Answer requests for `order["half"]` until the grader ends this process."""
     name = order["half"]
     os.setpgid(0, 0)
     process = os.getpid()
@@ -32,8 +32,6 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) ->
                 lambda note: sock.sendall(wire.encode(current | note)), frozenset(order["blocked"]))
     while True:
         request, blob = wire.receive(sock, REQUEST_CAP)
-        if request.get("end"):
-            os._exit(0)
         current["id"] = request["id"]
         frame = answer(half, request, blob, config["limits"]["answer_mib"] * MIB)
         if os.getpid() != process:  # a copy that the student's code forked and did not end

@@ -12,8 +12,10 @@ from sklearn import datasets
 
 
 def _swiss_roll(num_points: int, rng: np.random.RandomState) -> np.ndarray:
-    points, _ = datasets.make_swiss_roll(num_points, noise=0.5, random_state=rng)
-    return points[:, [0, 2]] / 10  # a roll in space, seen along its axis
+    """A roll in space, seen along its axis; about 2 in standard deviation."""
+    points, _ = datasets.make_swiss_roll(num_points, noise=0.2, random_state=rng)
+    centre = [2, 2 / (3 * np.pi)]  # of (a cos a, a sin a) with the angle a uniform on [1.5 pi, 4.5 pi]
+    return (points[:, [0, 2]] - centre) / 3.5
 
 
 def _moons(num_points: int, rng: np.random.RandomState) -> np.ndarray:
