@@ -180,10 +180,10 @@ def _returned_noise(given: Answer, given_inputs: Arrays, drawn: Answer, drawn_in
 
 
 def _inputs_kept(answer: Answer, inputs: Arrays, case: _Case, seen: ForwardObservation) -> Finding | None:
-    if not seen.residual < 1e-3 or np.abs(seen.b).max() < 1e-3:
+    if np.isinf(seen.residual) or (seen.residual < 1e-3 and np.abs(seen.b).max() < 1e-3):
         # Leaving x_0 alone is no merit of a function that does nothing with it.
         return Finding(f"{case.name} leaves its inputs as they are, and makes x_t of them", "x_t made of x_0 and noise",
-                       "x_t is no combination of x_0 and the given noise", case.name, EQUATION)
+                       "nothing was added to x_0", case.name, EQUATION)
     names = {"x0": "x_0", "noise": "noise", "t": "t"}
     seen.changed = tuple(label for key, label in names.items()
                          if not np.array_equal(answer.arrays.get(f"{key}_after"), inputs[key]))
