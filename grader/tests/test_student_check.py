@@ -1,0 +1,465 @@
+"""The student's check: the solution passes, the release is "not done yet", wrong answers fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from grader import golden_public, release
+from grader.student_edition import check, half, task1, task2
+
+ROOT = Path(__file__).parents[2]
+SOLUTIONS = ROOT / "solutions"
+MODULES = ("network", "ddpm", "scheduler", "model", "module", "dataset", "chamfer")
+ROWS = {
+    row: getattr({"task1": task1, "task2": task2}[row.split(".")[0]], "check_" + row.split(".")[1])
+    for row in check.ROWS
+}
+
+
+@pytest.fixture
+def solved(monkeypatch):
+    """Imports a module of the solved lab, afresh for each test."""
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def load(row):
+        monkeypatch.syspath_prepend(SOLUTIONS / check.HALVES[row.split(".")[0]])
+        names = ("network", "ddpm") if row.startswith("task1") else ("scheduler", "model")
+        return [__import__(name) for name in names]
+
+    yield load
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def run(row):
+    torch.manual_seed(0)
+    equation = {"task1": task1, "task2": task2}[row.split(".")[0]].EQUATIONS[row]
+    return half.run(ROWS[row], equation)
+
+
+@pytest.mark.parametrize("row", check.ROWS)
+def test_the_solution_passes(row, solved):
+    solved(row)
+    assert run(row) == ("passed", {})
+
+
+@pytest.mark.parametrize("row", check.ROWS)
+def test_every_seed_passes(row, solved, monkeypatch):
+    solved(row)
+    for seed in range(1, 4):
+        torch.manual_seed(seed)
+        ROWS[row]()
+
+
+def test_rows_are_those_of_the_rubric():
+    from grader.rubric import rubric
+
+    assert list(check.ROWS) == [
+        row.id for row in rubric() if not row.manual and not row.id.startswith("extra.")
+    ]
+
+
+# --- obviously wrong answers, each given in place of the solution's method -----------------------------
+
+
+def time_ignored(net, ddpm):
+    forward = net.SimpleNet.forward
+    net.SimpleNet.forward = lambda self, x, t: forward(self, x, torch.zeros_like(t))
+
+
+def no_activation(net, ddpm):
+    init = net.SimpleNet.__init__
+
+    def linear(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        self.activation = torch.nn.Identity()
+
+    net.SimpleNet.__init__ = linear
+
+
+def half_the_output(net, ddpm):
+    forward = net.SimpleNet.forward
+    net.SimpleNet.forward = lambda self, x, t: forward(self, x, t)[:, :1]
+
+
+def squeezed(net, ddpm):
+    forward = net.SimpleNet.forward
+    net.SimpleNet.forward = lambda self, x, t: forward(self, x, t).squeeze()
+
+
+def a_spare_layer(net, ddpm):
+    init = net.SimpleNet.__init__
+
+    def more(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        self.spare = torch.nn.Linear(2, 2)
+
+    net.SimpleNet.__init__ = more
+
+
+def q(formula):
+    def install(net, ddpm):
+        def q_sample(self, x0, t, noise=None):
+            ab = ddpm.extract(self.var_scheduler.alphas_cumprod, t, x0)
+            alpha = ddpm.extract(self.var_scheduler.alphas, t, x0)
+            return formula(x0, noise, ab, alpha, t)
+
+        ddpm.DiffusionModule.q_sample = q_sample
+
+    return install
+
+
+def p(mean=lambda m: m, sigma=lambda small, beta, t: small, draw=torch.randn_like):
+    """A reverse step by float64 tables, with one thing changed."""
+
+    def install(net, ddpm):
+        def p_sample(self, xt, t):
+            t = int(torch.as_tensor(t).reshape(-1)[0])
+            small, beta, right = step_tables(self.var_scheduler, xt, self.network(xt, torch.tensor([t])), t)
+            return mean(right) + sigma(small, beta, t) * draw(xt)
+
+        ddpm.DiffusionModule.p_sample = p_sample
+
+    return install
+
+
+def step_tables(scheduler, xt, eps, t):
+    ab = scheduler.alphas_cumprod.double()
+    before = ab[t - 1] if t else torch.tensor(1.0, dtype=torch.float64)
+    beta = scheduler.betas.double()[t]
+    right = (xt - beta / (1 - ab[t]).sqrt() * eps) / (1 - beta).sqrt()
+    return ((1 - before) / (1 - ab[t]) * beta).sqrt().float(), beta.sqrt().float(), right.float()
+
+
+def loop(steps, start=torch.randn):
+    def install(net, ddpm):
+        def p_sample_loop(self, shape):
+            x = start(shape)
+            for t in steps(self.var_scheduler.num_train_timesteps):
+                x = self.p_sample(x, t)
+            return x
+
+        ddpm.DiffusionModule.p_sample_loop = p_sample_loop
+
+    return install
+
+
+def loss(compute, times=torch.randint):
+    def install(net, ddpm):
+        def compute_loss(self, x0):
+            t = times(0, self.var_scheduler.num_train_timesteps, (x0.shape[0],))
+            eps = torch.randn_like(x0)
+            return compute(self, x0, t, eps, self.network(self.q_sample(x0, t, eps), t))
+
+        ddpm.DiffusionModule.compute_loss = compute_loss
+
+    return install
+
+
+def images(method, wrap):
+    """`wrap` gets the solution's method of the scheduler and returns the wrong one."""
+
+    def install(scheduler, model):
+        setattr(scheduler.DDPMScheduler, method, wrap(getattr(scheduler.DDPMScheduler, method)))
+
+    return install
+
+
+def image_loss(method, compute):
+    def install(scheduler, model):
+        def wrong(self, x0, class_label=None, noise=None):
+            t = self.var_scheduler.uniform_sample_t(x0.shape[0], x0.device)
+            x_t, eps = self.var_scheduler.add_noise(x0, t, noise)
+            return compute(self.network(x_t, timestep=t, class_label=class_label), x0, x_t, eps)
+
+        setattr(model.DiffusionModule, method, wrong)
+
+    return install
+
+
+def cosine(change):
+    def install(scheduler, model):
+        right = scheduler.cosine_betas
+        scheduler.cosine_betas = lambda T, *args: change(right(T, *args))
+
+    return install
+
+
+def mse(a, b):
+    return ((a - b) ** 2).mean()
+
+
+WRONG = {
+    "task1.simplenet": [time_ignored, no_activation, half_the_output, squeezed, a_spare_layer],
+    "task1.q_sample": [
+        q(lambda x0, n, ab, alpha, t: x0),
+        q(lambda x0, n, ab, alpha, t: None),
+        q(lambda x0, n, ab, alpha, t: ab * x0 + (1 - ab) * n),
+        q(lambda x0, n, ab, alpha, t: alpha.sqrt() * x0 + (1 - alpha).sqrt() * n),
+        q(lambda x0, n, ab, alpha, t: ab[0].sqrt() * x0 + (1 - ab[0]).sqrt() * n),
+        q(lambda x0, n, ab, alpha, t: x0.mul_(ab.sqrt()) + (1 - ab).sqrt() * n),
+    ],
+    "task1.p_sample": [
+        p(mean=lambda m: 1.1 * m),
+        p(sigma=lambda small, beta, t: beta),
+        p(sigma=lambda small, beta, t: small**2),
+        p(sigma=lambda small, beta, t: 0.0),
+        p(sigma=lambda small, beta, t: small if t else beta),
+        p(draw=lambda x: torch.randn(x.shape[0], 1)),
+        p(draw=torch.rand_like),
+    ],
+    "task1.p_sample_loop": [
+        loop(range),
+        loop(lambda T: range(T - 1, 0, -1)),
+        loop(lambda T: range(T - 1, -1, -1), torch.zeros),
+        loop(lambda T: range(T - 2, -1, -1)),
+        loop(lambda T: range(0)),
+    ],
+    "task1.compute_loss": [
+        loss(lambda self, x0, t, eps, out: x0.mean()),
+        loss(lambda self, x0, t, eps, out: ((out - eps) ** 2).sum()),
+        loss(lambda self, x0, t, eps, out: mse(out, x0)),
+        loss(lambda self, x0, t, eps, out: mse(out.detach(), eps)),
+        loss(lambda self, x0, t, eps, out: mse(out, torch.randn_like(eps))),
+        loss(lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(lo, hi, (1,))),
+        loss(lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(1, hi, size)),
+        loss(
+            lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(0, hi - 1, size)
+        ),
+        loss(
+            lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(0, hi + 1, size)
+        ),
+    ],
+    "task2.add_noise": [
+        images("add_noise", lambda right: lambda self, x_0, t, eps=None: (x_0, eps)),
+        images("add_noise", lambda right: lambda self, x_0, t, eps=None: right(self, x_0, t, eps)[0]),
+        images("add_noise", lambda right: lambda self, x_0, t, eps=None: (right(self, x_0, t, eps)[0], x_0)),
+        images("add_noise", lambda right: lambda self, x_0, t, eps=None: right(self, x_0, t[:1], eps)),
+    ],
+    "task2.cosine": [
+        cosine(lambda betas: betas.sqrt()),
+        cosine(lambda betas: betas.flip(0)),
+        cosine(lambda betas: betas[1:]),
+        cosine(lambda betas: torch.where(betas == betas.max(), 1.0, betas)),
+        cosine(lambda betas: 1 - betas),
+    ],
+    **{
+        f"task2.step_{key}": [
+            images(f"step_predict_{name}", lambda right: lambda self, x_t, t, out: out),
+            images(
+                f"step_predict_{name}", lambda right: lambda self, x_t, t, out: right(self, x_t, t, 1.2 * out)
+            ),
+            images(
+                f"step_predict_{name}",
+                lambda right: (
+                    lambda self, x_t, t, out: (
+                        right(self, x_t, t, out)
+                        + (0.05 * torch.randn_like(x_t) if int(torch.as_tensor(t).reshape(-1)[0]) == 0 else 0)
+                    )
+                ),
+            ),
+            images(
+                f"step_predict_{name}",
+                lambda right: (
+                    lambda self, x_t, t, out: right(self, x_t, t, out) + 0.2 * torch.randn_like(x_t)
+                ),
+            ),
+            images(
+                f"step_predict_{name}",
+                lambda right: lambda self, x_t, t, out: right(self, x_t, t, out)[:, :1],
+            ),
+        ]
+        for key, name in (("noise", "noise"), ("x0", "x0"), ("mean", "mean"))
+    },
+    "task2.loss_noise": [
+        image_loss("get_loss_noise", lambda out, x0, x_t, eps: mse(out, x0)),
+        image_loss("get_loss_noise", lambda out, x0, x_t, eps: ((out - eps) ** 2).sum()),
+        image_loss("get_loss_noise", lambda out, x0, x_t, eps: None),
+    ],
+    "task2.loss_x0": [
+        image_loss("get_loss_x0", lambda out, x0, x_t, eps: mse(out, eps)),
+        image_loss("get_loss_x0", lambda out, x0, x_t, eps: mse(x_t, x0)),
+        image_loss("get_loss_x0", lambda out, x0, x_t, eps: (out - x0).abs().mean()),
+    ],
+    "task2.loss_mean": [
+        image_loss("get_loss_mean", lambda out, x0, x_t, eps: mse(out, eps)),
+        image_loss("get_loss_mean", lambda out, x0, x_t, eps: mse(out, x0)),
+        image_loss("get_loss_mean", lambda out, x0, x_t, eps: mse(out, x_t)),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "number"), [(row, n) for row, wrong in WRONG.items() for n in range(len(wrong))]
+)
+def test_wrong_answers_fail_with_every_part_of_the_text(row, number, solved):
+    WRONG[row][number](*solved(row))
+    state, parts = run(row)
+    assert state == "failed"
+    assert set(parts) == set(half.LABELS)
+    assert all(parts.values())
+    assert max(len(part) for part in parts.values()) < 400  # never a whole tensor
+
+
+def test_every_row_has_a_wrong_answer():
+    assert set(WRONG) == set(check.ROWS)
+
+
+def test_the_text_of_a_wrong_value(solved):
+    WRONG["task1.q_sample"][2](*solved("task1.q_sample"))
+    assert run("task1.q_sample")[1] == {
+        "checked": "x_t from given x0, t and noise",
+        "expected": "-0.75892 at index [0, 1]",
+        "got": "-0.29162 (off by 0.47; 16 of 16 numbers are wrong)",
+        "where": "q_sample in ddpm.py, x0 (8, 2), t (8,) with another timestep for each point",
+        "hint": "noise is scaled by a standard deviation; both factors are looked up at each point's own t",
+        "equation": "q(x_t | x_0) = N(sqrt(alpha-bar_t) x_0, (1 - alpha-bar_t) I)    DDPM Eq. 4",
+    }
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda t: isinstance(t, int),
+        lambda t: torch.is_tensor(t) and t.dim() == 0,
+        lambda t: torch.is_tensor(t) and t.shape == (1,),
+        lambda t: torch.is_tensor(t) and t.dim() == 1 and len(t) > 1,
+    ],
+)
+@pytest.mark.parametrize("row", ["task1.p_sample", "task2.step_x0"])
+def test_one_form_of_t_is_enough(row, form, solved):
+    owner, name = (
+        (solved(row)[1].DiffusionModule, "p_sample")
+        if row.startswith("task1")
+        else (solved(row)[0].DDPMScheduler, "step_predict_x0")
+    )
+    right = getattr(owner, name)
+
+    def picky(self, x, t, *rest):
+        if not form(t):
+            raise TypeError("another form, please")
+        return right(self, x, t, *rest)
+
+    setattr(owner, name, picky)
+    assert run(row) == ("passed", {})
+
+
+# --- the command, in a student edition -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def edition(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edition")
+    for name, content in release.edition_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def command(folder, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "grader", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_release_is_not_done_yet(edition):
+    code, out, err = command(edition, "check")
+    assert (code, err) == (1, "")
+    assert out.count("not done yet") == len(check.ROWS) + 1
+    assert out.endswith("0 of 13 passed, 0 failed, 13 not done yet\n")
+    assert "where     ddpm.py:" in out
+
+
+def test_the_solved_lab_passes_and_prints_do_not_disturb(edition, tmp_path):
+    folder = tmp_path / "solved"
+    shutil.copytree(edition, folder)
+    for name in check.HALVES.values():
+        shutil.copytree(
+            SOLUTIONS / name, folder / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    source = folder / check.HALVES["task1"] / "ddpm.py"
+    source.write_text("print('hello from ddpm')\n" + source.read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / check.HALVES["task2"] / "model.py").write_text("def broken(:\n", encoding="utf-8")
+    code, out, err = command(folder, "check")
+    assert code == 1
+    assert out.count(" passed\n") == 10
+    assert out.count("SyntaxError: invalid syntax") == 3
+    assert "where     model.py:1" in out
+    assert "hello from ddpm" in err
+    code, out, _ = command(folder, "check", "task1.q", "task1.simplenet")
+    assert (code, out) == (0, "task1.simplenet      passed\ntask1.q_sample       passed\n2 of 2 passed\n")
+    source.write_text("import os\nos._exit(5)\n", encoding="utf-8")
+    code, out, _ = command(folder, "check", "task1.q_sample")
+    assert code == 1
+    assert "Python ended with exit code 5 before this row was done" in out
+
+
+def test_unknown_rows_get_near_matches(edition):
+    assert command(edition, "check", "q_sampl") == (
+        2,
+        "",
+        "no row starts with 'q_sampl': did you mean task1.q_sample?\n",
+    )
+    assert command(edition, "chek")[0] == 2
+    assert command(edition / "grader", "check")[0] != 0
+
+
+def test_another_folder_is_said_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert check.main([]) == 2
+    assert "change to the folder that holds them" in capsys.readouterr().err
+
+
+# --- the golden file -------------------------------------------------------------------------------------
+
+
+def golden():
+    return dict(np.load(golden_public.ARRAYS, allow_pickle=False))
+
+
+def test_the_committed_golden_file_is_what_the_formulas_give():
+    assert max(golden_public.differences(golden_public.arrays()).values()) <= golden_public.SAME
+    committed = json.loads(golden_public.RECORD.read_text(encoding="utf-8"))
+    assert committed | {"numpy": ""} == golden_public.record() | {"numpy": ""}
+
+
+def test_check_tells_a_changed_number(tmp_path, monkeypatch, capsys):
+    changed = golden()
+    changed["points_xt"][0, 0] += 1e-3
+    np.savez(tmp_path / "other.npz", **changed)
+    monkeypatch.setattr(golden_public, "ARRAYS", tmp_path / "other.npz")
+    assert golden_public.main(["--check"]) == 1
+    assert "points_xt          (8, 2)         largest difference 0.001" in capsys.readouterr().out
+
+
+def test_golden_agrees_with_diffusers(monkeypatch):
+    ddpm = pytest.importorskip("diffusers.schedulers.scheduling_ddpm")
+    found = {name: torch.from_numpy(array) for name, array in golden().items()}
+    T, beta_1, beta_T = found["schedule"].tolist()
+    options = {"num_train_timesteps": int(T), "beta_start": beta_1, "beta_end": beta_T, "clip_sample": False}
+    noise = ddpm.DDPMScheduler(beta_schedule="linear", prediction_type="epsilon", **options)
+    sample = ddpm.DDPMScheduler(beta_schedule="linear", prediction_type="sample", **options)
+    for kind in ("points", "images"):
+        xt = noise.add_noise(found[f"{kind}_x0"], found[f"{kind}_noise"], found[f"{kind}_t"])
+        torch.testing.assert_close(xt.double(), found[f"{kind}_xt"], atol=1e-6, rtol=0)
+    monkeypatch.setattr(ddpm, "randn_tensor", lambda shape, **rest: torch.zeros(shape))
+    for row, t in enumerate(found["step_t"].tolist()):
+        for name, scheduler in (("noise", noise), ("x0", sample)):
+            mean = scheduler.step(found["step_out"][None], t, found["step_xt"][None]).prev_sample[0]
+            torch.testing.assert_close(mean.double(), found[f"step_mean_{name}"][row], atol=1e-5, rtol=0)
+        if t:  # diffusers replaces the 0 at t = 0 by 1e-20
+            spread = float(noise._get_variance(t)) ** 0.5
+            assert spread == pytest.approx(found["step_spread"][row].item(), abs=1e-6)
+    cosine_betas = ddpm.DDPMScheduler(num_train_timesteps=int(T), beta_schedule="squaredcos_cap_v2").betas
+    torch.testing.assert_close(cosine_betas.double(), found["cosine_betas"], atol=1e-6, rtol=0)
