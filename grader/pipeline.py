@@ -58,7 +58,7 @@ def grade_submission(path: Path, order: Order, folder: Path) -> Result:
         except Unreadable as error:
             result = _unreadable(path, order, str(error))
         else:
-            result = _grade_staged(submission, order, folder)
+            result = _grade_guarded(submission, order, folder)
     result.rules = order.rules
     result.duration_s = round(time.monotonic() - began, 2)
     return result
@@ -69,9 +69,22 @@ def _unreadable(path: Path, order: Order, problem: str) -> Result:
     return Result(submission_id(path), _file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows, problem=problem)
 
 
-def _grade_staged(submission: Submission, order: Order, folder: Path) -> Result:
+def _grade_guarded(submission: Submission, order: Order, folder: Path) -> Result:
+    """A fault of ours, such as a worker that does not start, leaves every row pending and the class going on."""
     result = Result(submission.id, submission.sha256, __version__, order.seed, str(order.sandbox), {}, [],
                     remarks=list(submission.remarks))
+    try:
+        return _grade_staged(submission, order, folder, result)
+    except Exception:
+        result.rows = [Row(row.id, row.points, Verdict.GRADER_ERROR, message=_our_fault()) for row in order.rows]
+        return result
+
+
+def _our_fault() -> str:
+    return "the grader itself failed here; a person has to look:\n" + traceback.format_exc(limit=-4)
+
+
+def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result) -> Result:
     with Sandbox(submission.root, submission.halves, order.policy.limits, order.sandbox, order.gpu) as sandbox:
         result.remarks += _edits(submission)  # while the worker imports torch
         result.sandbox = str(sandbox.kind)
@@ -115,8 +128,7 @@ def _grade_row(row: RubricRow, submission: Submission, sandbox: Sandbox, order: 
             return Row(row.id, row.points, Verdict.MISSING, message=f"{HALVES[row.half]}/ was not handed in")
         return _judge(row, sandbox, order)
     except Exception:
-        return Row(row.id, row.points, Verdict.GRADER_ERROR,
-                   message="the grader itself failed here; a person has to look:\n" + traceback.format_exc(limit=-4))
+        return Row(row.id, row.points, Verdict.GRADER_ERROR, message=_our_fault())
 
 
 def _judge(row: RubricRow, sandbox: Sandbox, order: Order) -> Row:

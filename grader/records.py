@@ -129,7 +129,8 @@ class Result:
             for check, of in zip(record["checks"], row.checks, strict=True):
                 check["passed"] = of.passed
             rows.append(record)
-        return json.dumps({**head, "remarks": self.remarks, "rows": rows}, indent=1, ensure_ascii=False)
+        # ASCII, as a student's message may hold lone surrogates, which UTF-8 cannot write.
+        return json.dumps({**head, "remarks": self.remarks, "rows": rows}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Result:
@@ -142,7 +143,7 @@ class Result:
             names = ("id", "submission_sha256", "grader_version", "seed", "sandbox", "environment",
                      "remarks", "problem", "rules", "duration_s")
             return cls(rows=rows, **{name: data[name] for name in names})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a result.json of the grader: {error!r}") from error
 
 

@@ -119,8 +119,9 @@ def start(command: Command, fds: tuple[int, ...], output: int) -> subprocess.Pop
             file.write(data)
             file.seek(0)
         argv = [_bwrap(), "--args", str(arguments.fileno()), "--", *command.argv]
+        # A session of its own: Ctrl-C at the terminal must not look like a crash of the submission.
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={},
-                                pass_fds=(*fds, arguments.fileno(), calls.fileno()))
+                                pass_fds=(*fds, arguments.fileno(), calls.fileno()), start_new_session=True)
 
 
 def _bwrap() -> str:
