@@ -21,7 +21,7 @@ from grader.worker import wire
 from . import bubblewrap
 from .base import SandboxFault, SandboxKind
 from .launch import Launch, plain_command
-from .watch import MIB, Output, Watchdog, descendants
+from .watch import MIB, Output, Watchdog, descendants, threads
 
 START_S = 120.0  # for importing torch on a slow disk
 FORK_S = 20.0  # for a half's process to begin or to end
@@ -84,16 +84,17 @@ class Worker:
             text = bytes(self.output.kept.get("", b"")).decode(errors="replace").strip()
             raise SandboxFault(f"the worker did not start: {text[-2000:] or error}") from error
 
-    def running(self) -> int:
-        """How many processes the half has: its own, and what it started."""
-        return len(descendants(self._zygote))
+    def running(self) -> tuple[int, int]:
+        """How many processes the half has, its own and what it started, and how many threads these."""
+        pids = descendants(self._zygote)
+        return len(pids), sum(len(threads(pid)) for pid in pids)
 
     def unread(self) -> bool:
         """Whether something arrived that nobody asked for."""
         return bool(select.select([self._socket], [], [], 0)[0])
 
     def end_half(self) -> None:
-        """End the half's process and what it started; the next one is forked anew. Raises Lost or TimeoutError."""
+        """End the half's process and what it started; another can be forked. Raises Lost or TimeoutError."""
         deadline = time.monotonic() + FORK_S
         for pid in descendants(self._zygote):
             _kill(pid)
@@ -186,5 +187,5 @@ def _threads_of_user() -> int:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
             if os.stat(f"/proc/{pid}").st_uid == os.getuid():
-                total += len(os.listdir(f"/proc/{pid}/task"))
+                total += len(threads(int(pid)))
     return total

@@ -27,8 +27,8 @@ NOTES_CAP = 1000  # imports that one probe may announce
 class Sandbox:
     """Runs the code of one submission. A context manager; calls come from the thread that entered it.
 
-    `halves` maps "task1" and "task2" to folders below `submission`. `extra_probes` is a file of more probes that
-    the worker is shown (tests use it). Raises SandboxUnavailable where `kind` does not work on this machine.
+    `halves` maps "task1" and "task2" to folders below `submission`. `extra_probes` is a file of more probes
+    that the worker is shown (tests use it). Raises SandboxUnavailable where `kind` does not work here.
     The worker starts when the context is entered and imports torch in the background until the first call.
     The thread that starts it must live as long: the kernel ends a sandbox with the thread that made it.
     """
@@ -124,9 +124,11 @@ class Sandbox:
             self._spent += time.monotonic() - began
 
     def _tidy(self, worker: Worker, full: bool = False) -> None:
-        """What a call left behind must not cost the next one: processes, or a memory still `full`."""
+        """What a call left behind must not cost the next one: processes, threads, a `full` memory."""
         try:
-            if worker.half is not None and (full or worker.running() > 1):
+            processes, threads = worker.running()
+            crowded = processes > 1 or threads > self.limits.processes // 2  # a few are a progress bar's
+            if worker.half is not None and (full or crowded):
                 worker.end_half()
         except (Lost, TimeoutError, wire.WireError):
             self._drop()
@@ -187,7 +189,7 @@ class Exchange:
             message, blob = self.worker.receive(self._deadline)
             if "exit" in message:
                 self.worker.half = None
-                self.broken = self.worker.running() > 0  # then it was a forged frame
+                self.broken = self.worker.running()[0] > 0  # then it was a forged frame
                 raise ended(int(message["exit"]), bytes(self.worker.output.kept.get(self.half, b"")))
             if message["id"] != number:
                 raise wire.WireError("an answer to another question")

@@ -30,13 +30,17 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def threads(pid: int) -> list[str]:
+    """The threads of a process; none where it is gone."""
+    with suppress(OSError):
+        return os.listdir(f"/proc/{pid}/task")
+    return []
+
+
 def _children(pid: int) -> Iterator[int]:
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                yield from map(int, file.read().split())
-    except OSError:
-        return
+    for thread in threads(pid):
+        with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+            yield from map(int, file.read().split())
 
 
 def memory_of(pids: list[int], over: int) -> int:

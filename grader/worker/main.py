@@ -1,7 +1,7 @@
 """The worker's first process: limits itself, imports torch once, and forks a process for a half on request.
 
-Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name to
-folder), `work` (scratch folder), `sweep` (folders to empty between processes), `namespaced` (whether it has a
+Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name
+to folder), `work` (scratch folder), `sweep` (folders to empty between processes), `namespaced` (whether it has a
 PID namespace of its own), `drop_uid`, `gpu`, `extra` (a file of more probes, or null). A frame
 `{"half": name, "blocked": [modules]}` forks the half's process, which then answers requests; when
 it is gone, however that came, `{"exit": code}` goes back.
@@ -48,7 +48,8 @@ def main(config: dict[str, Any]) -> None:
     gc.freeze()  # the collector of a forked process leaves these pages shared
     # The name of the GPU would start CUDA, which a forked process cannot use then.
     device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
-    about = {"probes": sorted(PROBES), "device": device, "python": platform.python_version(), "torch": str(torch.__version__)}
+    about = {"probes": sorted(PROBES), "device": device, "python": platform.python_version(),
+             "torch": str(torch.__version__)}
     sock.sendall(wire.encode({"ready": about}))
     while True:
         order, _ = wire.receive(sock, wire.MIB)
@@ -88,7 +89,7 @@ def _drop_uid() -> None:
 
 
 def _set_limits(limits: dict[str, int]) -> None:
-    # RLIMIT_AS would keep torch from loading; RLIMIT_DATA counts private memory only.
+    # RLIMIT_AS would keep torch from loading; RLIMIT_DATA counts private memory only
     mib = 1 << 20
     for name, value in (("DATA", limits["memory_mib"] * mib), ("FSIZE", limits["file_mib"] * mib), ("CORE", 0),
                         ("CPU", limits["cpu_s"]), ("NPROC", limits["processes"]), ("NOFILE", 512)):

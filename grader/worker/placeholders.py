@@ -12,8 +12,8 @@ from typing import Any
 # Files of this lab, in any edition: where one is missing, a stand-in would only hide it.
 LAB_FILES = frozenset({
     "network", "ddpm", "scheduler", "model", "module", "modules", "dataset", "chamfer", "chamferdist",
-    "utils", "fid", "inception", "sampling", "train", "measure_fid", "models", "networks", "schedulers", "config",
-    "unet", "diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer",
+    "utils", "fid", "inception", "sampling", "train", "measure_fid", "models", "networks", "schedulers",
+    "config", "unet", "diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer",
 })
 
 
