@@ -29,6 +29,7 @@ from grader.rubric import Policy, RubricRow, rubric
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+FAULTS = "grader_error.log"
 HALVES = {"task1": "2d_plot_diffusion_todo", "task2": "image_diffusion_todo"}
 
 
@@ -76,12 +77,16 @@ def _grade_guarded(submission: Submission, order: Order, folder: Path) -> Result
     try:
         return _grade_staged(submission, order, folder, result)
     except Exception:
-        result.rows = [Row(row.id, row.points, Verdict.GRADER_ERROR, message=_our_fault()) for row in order.rows]
+        result.rows = [_our_fault(row, folder) for row in order.rows]
         return result
 
 
-def _our_fault() -> str:
-    return "the grader itself failed here; a person has to look:\n" + traceback.format_exc(limit=-4)
+def _our_fault(row: RubricRow, folder: Path) -> Row:
+    """The row that an exception of ours leaves behind; the traceback goes to a file, students do not read it."""
+    with open(folder / FAULTS, "a", encoding="utf-8", errors="backslashreplace") as log:
+        log.write(f"{row.id}\n{traceback.format_exc()}\n")
+    return Row(row.id, row.points, Verdict.GRADER_ERROR,
+               message=f"the grader itself failed here, which costs no marks: a person has to look at {FAULTS}")
 
 
 def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result) -> Result:
@@ -126,12 +131,13 @@ def _grade_row(row: RubricRow, submission: Submission, sandbox: Sandbox, order: 
             return _for_a_person(row, submission, sandbox, order, folder)
         if row.half not in submission.halves:
             return Row(row.id, row.points, Verdict.MISSING, message=f"{HALVES[row.half]}/ was not handed in")
-        return _judge(row, sandbox, order)
+        return judge_row(row, sandbox, order)
     except Exception:
-        return Row(row.id, row.points, Verdict.GRADER_ERROR, message=_our_fault())
+        return _our_fault(row, folder)
 
 
-def _judge(row: RubricRow, sandbox: Sandbox, order: Order) -> Row:
+def judge_row(row: RubricRow, sandbox: Sandbox, order: Order) -> Row:
+    """Judge a code row under the order's seed, and diagnose it where it is wrong. Raises for faults of ours."""
     # The generator depends on the row, so that --only draws the same numbers as a whole run.
     salt = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big")
     bench = Bench(sandbox, row.half, np.random.default_rng([order.seed, salt]), order.policy)

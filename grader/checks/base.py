@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[Any]]
 # With T = 10 and betas from 0.01 to 0.3, right rewrites in float32 agree to 3e-6 and every known mistake moves a
 # coefficient by 5e-4 or more: 1e-4 tells them apart.
 ATOL = 1e-4
-SHORT = {"T": 10, "beta_1": 0.01, "beta_T": 0.3, "mode": "linear"}
+SHORT: dict[str, Any] = {"T": 10, "beta_1": 0.01, "beta_T": 0.3, "mode": "linear"}
 
 
 class Asks(Protocol):

@@ -1,0 +1,46 @@
+# `make demo` and `make test` work from a fresh clone: each sets up .venv first, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup sandbox demo test test-all lint release benchmark stability clean
+
+setup: $(VENV)/ready sandbox
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 setup")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Student code runs inside bubblewrap. As root on Debian or Ubuntu it is installed here; elsewhere this says how.
+sandbox:
+	@command -v bwrap >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq && apt-get install -y -qq bubblewrap; } \
+		|| { echo "bubblewrap is missing: sudo apt-get install bubblewrap (or dnf, pacman, zypper)" >&2; exit 1; }
+
+demo: setup
+	$(BIN)/python -m grader.classroom.demo build/demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-all: setup
+	$(BIN)/python -m pytest -m "not gpu and not network"
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/mypy
+
+# The student halves at the top level are generated; this writes them anew after a change of solutions/.
+release: setup
+	$(BIN)/python -m grader release --halves .
+
+benchmark: setup
+	$(BIN)/python -m grader.classroom.benchmark
+
+# The same submissions under 100 seeds must get the same points.
+stability: setup
+	$(BIN)/python -m grader.classroom.stability --seeds 100
+
+clean:
+	rm -rf build $(VENV)
