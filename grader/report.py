@@ -51,7 +51,7 @@ _LABEL = re.compile(r"(checked|expected|got|where|hint|equation)(?::|\s{2,}|$)\s
 # x_t, ᾱ_{t−1}, σ^2: one letter with its accents, then an index in braces or of one character. Names such as
 # p_sample are no such thing.
 _INDEX = re.compile(r"(?:(?<![^\W\d])(?P<base>[^\W\d_][\u0300-\u036f]*)_|(?P<up>\^))"
-                    r"(?:\{(?P<group>[^{}\n]{1,30})\}|(?P<one>[^\W_])(?![^\W_]))")
+                    r"(?:\{(?P<group>[^{}\n]{1,30})\}|(?P<one>[^\W_])(?![^\W_²³]))")
 _CODE = ("expected", "got", "where")
 
 
