@@ -77,4 +77,4 @@ def test_the_solved_notebook_runs_in_under_two_minutes_and_learns_the_roll(tmp_p
     assert len(figures) == 4  # data, strip, loss curve, samples
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     chamfer = float(printed.split("samples from the model:")[1].split()[0])
-    assert chamfer < 20
+    assert chamfer < 25  # 8.3 to 17.3 in 40 readings over 20 seeds, median 11.5; pure noise gets 1450
