@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from grader.checks.base import Array, Arrays, Bench, Finding, Judgement, judged, take
+from grader.records import Verdict
 from grader.sandbox import Answer, ProbeFailure
 
 CONFIGS = [([128, 128, 128], 1000), ([64], 1000), ([32, 48], 50), ([16, 24, 32, 24, 16], 200)]
@@ -21,6 +22,7 @@ class NetworkObservation:
     does_not_learn, activation_at_the_end (all outputs positive)."""
 
     symptoms: set[str] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
 
 
 def judge_simplenet(bench: Bench) -> Judgement:
@@ -28,7 +30,7 @@ def judge_simplenet(bench: Bench) -> Judgement:
     judges = {"shape": (1.0, _shape), "time": (1.0, _time), "nonlinear": (0.5, _nonlinear),
               "gradient": (0.5, _gradient), "learns": (1.0, _learns)}
     checks = [judged(name, points, lambda judge=judge: judge(bench, seen)) for name, (points, judge) in judges.items()]
-    return Judgement(checks, [seen])
+    return Judgement(checks, [seen], seen.remarks)
 
 
 def _outputs(bench: Bench, hids: list[int], T: int, calls: list[tuple[Array, Array]], double: bool) -> Answer:
@@ -48,9 +50,16 @@ def _shape(bench: Bench, seen: NetworkObservation) -> Finding | None:
         calls = [(bench.normal(7, 2), bench.rng.integers(0, T, 7)), (bench.normal(1, 2), bench.rng.integers(0, T, 1)),
                  (bench.normal(9, 2), bench.rng.integers(0, T, 1)), (bench.normal(T, 2), every)]
         for x, t in calls:
-            finding = _malformed(bench, hids, T, x, t, seen)
-            if finding:
-                return finding
+            try:
+                finding = _malformed(bench, hids, T, x, t, seen)
+            except ProbeFailure as failure:
+                if len(t) == len(x) or failure.verdict is not Verdict.CRASHED:
+                    raise
+                # An embedding that is concatenated needs one t per sample, which is all that the lab's loops give.
+                seen.remarks[:] = ["SimpleNet does not accept one t for the whole batch, only one per sample"]
+            else:
+                if finding:
+                    return finding
     return None
 
 

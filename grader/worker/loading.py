@@ -16,6 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 import cuda_shim
+import generators
 import numpy as np
 import torch
 from placeholders import LAB_FILES, PlaceholderFinder
@@ -59,6 +60,7 @@ class Half:
         if not torch.cuda.is_available() and self._mentions_cuda():
             cuda_shim.activate()
             self.remarks.append("asks for CUDA by name: graded on the CPU all the same")
+        generators.watch()
 
     def _mentions_cuda(self) -> bool:
         return any(b"cuda" in file.read_bytes() for file in self.folder.rglob("*.py") if file.is_file())
@@ -69,6 +71,7 @@ class Half:
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
+        generators.reseed(seed)
 
     def module(self, name: str) -> ModuleType:
         """The student's module, imported once. Raises Missing, or each time what the import raised."""

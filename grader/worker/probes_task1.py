@@ -12,6 +12,8 @@ from probing import (
 )
 from stubs import AffineNetwork, AffineNoising, AffineStep
 
+MOVED = 0.02  # away from an initialisation at a special point
+
 
 def build_module(half, params, arrays):
     """The student's DiffusionModule around the stand-in network."""
@@ -26,27 +28,37 @@ def need_method(module, name):
     return getattr(module, name)
 
 
-def build_simplenet(half, params):
+def build_simplenet(half, params, moved=0.0):
+    """The student's network; `moved`: standard deviation of what is added to its parameters.
+
+    A network may begin with a last layer of zeros: what it is able to do shows away from that point.
+    """
     half.seed(params["seed"])
     cls = half.need("network", "SimpleNet")
     net = cls(dim_in=params["dim_in"], dim_out=params["dim_out"], dim_hids=params["dim_hids"],
               num_timesteps=params["T"])
+    with torch.no_grad():
+        if any(torch.nn.parameter.is_lazy(p) for p in net.parameters()):  # nn.LazyLinear learns its size from a call
+            net(torch.zeros(2, params["dim_in"]), torch.zeros(2, dtype=torch.long))
+        for p in net.parameters():
+            p += moved * torch.randn_like(p)
     return net.double() if params.get("double") else net
 
 
 @probe("simplenet_outputs")
 def simplenet_outputs(half, params, arrays):
-    """Outputs y.i of one network for inputs x.i, t.i, and how many parameters it has."""
-    net = build_simplenet(half, params)
+    """Outputs y.i of one network, as when sampling, for inputs x.i, t.i, and how many parameters it has."""
+    net = build_simplenet(half, params, MOVED).eval()  # batch norm takes a batch of one only then
     with torch.no_grad():
-        return {"parameters": sum(p.numel() for p in net.parameters())}, {f"y.{i}": need_tensor(net(arrays[f"x.{i}"], arrays[f"t.{i}"]), "SimpleNet.forward")
-                    for i in range(params["calls"])}
+        outputs = {f"y.{i}": need_tensor(net(arrays[f"x.{i}"], arrays[f"t.{i}"]), "SimpleNet.forward")
+                   for i in range(params["calls"])}
+    return {"parameters": sum(p.numel() for p in net.parameters())}, outputs
 
 
 @probe("simplenet_gradient")
 def simplenet_gradient(half, params, arrays):
     """Largest absolute gradient of every parameter after one backward pass from a random projection."""
-    net = build_simplenet(half, params)
+    net = build_simplenet(half, params, MOVED)
     y = need_tensor(net(arrays["x"], arrays["t"]), "SimpleNet.forward")
     (y * arrays["projection"]).sum().backward()
     largest = {name: 0.0 if p.grad is None else float(p.grad.abs().max()) for name, p in net.named_parameters()}
@@ -115,7 +127,8 @@ def p_sample(half, params, arrays):
 
     out = {}
     with torch.no_grad():
-        out["of_x"], form, rejected = run(x, params["seeds"][0], params["forms"])
+        _, form, rejected = run(x, params["seeds"][0], params["forms"])  # a generator may be made at the first call
+        out["of_x"], _, _ = run(x, params["seeds"][0], [form])
         shown = recorded(network.calls[-1:], "net", out, 1)
         out["of_zeros"], _, _ = run(torch.zeros_like(x), params["seeds"][0], [form])
         out["again"], _, _ = run(torch.zeros_like(x), params["seeds"][1], [form])

@@ -84,7 +84,8 @@ def step(half, params, arrays):
     result = {}
     zeros = torch.zeros_like(x)
     with torch.no_grad():
-        result["of_x"], label, rejected = run(x, net_out, params["seeds"][0])
+        _, label, rejected = run(x, net_out, params["seeds"][0])  # a generator may be made at the first call
+        result["of_x"], _, _ = run(x, net_out, params["seeds"][0], label)
         result["of_zeros"], _, _ = run(zeros, zeros, params["seeds"][0], label)
         result["again"], _, _ = run(zeros, zeros, params["seeds"][1], label)
     entry, form = label.split("|")
