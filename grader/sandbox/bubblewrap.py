@@ -61,7 +61,7 @@ def _system() -> Iterator[str]:
         if os.path.islink(name):
             yield from ("--symlink", os.readlink(name), name)
         elif os.path.isdir(name):
-            yield from ("--ro-bind", name, name)
+            yield from (*_parents(Path(name)), "--ro-bind", name, name)
     for name in CONFIGURATION:
         yield from ("--ro-bind-try", name, name)
 
@@ -69,17 +69,19 @@ def _system() -> Iterator[str]:
 def _interpreter() -> Iterator[str]:
     """Binds and masks, outer folders first, so that a mask hides what a bind around it shows."""
     shown = [Path(name) for name in SYSTEM]
+    masks = []
     mounts = [(folder, "show") for folder in launching.interpreter_folders()]
     mounts += [(folder, "hide") for folder in launching.private_folders()]
     for folder, what in sorted(mounts, key=lambda mount: (len(mount[0].parts), mount[0])):
         if what == "hide":
             if _covered(folder, shown):
-                yield from ("--tmpfs", str(folder), "--remount-ro", str(folder))
-                shown = [other for other in shown if other != folder]
-                continue
+                yield from ("--perms", "0755", "--tmpfs", str(folder))
+                masks.append(folder)
         elif not _covered(folder, shown) or _masked(folder):
             yield from (*_parents(folder), "--ro-bind", str(folder), str(folder))
             shown.append(folder)
+    for folder in masks:  # after what may have to be mounted inside, a virtual environment in a repository
+        yield from ("--remount-ro", str(folder))
     for file in set(launching.telltale_files()):
         yield from ("--ro-bind", "/dev/null", str(file))
 

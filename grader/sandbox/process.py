@@ -24,7 +24,7 @@ from .launch import Launch, plain_command
 from .watch import MIB, Output, Watchdog, descendants, threads
 
 START_S = 120.0  # for importing torch on a slow disk
-FORK_S = 20.0  # for a half's process to begin or to end
+FORK_S = 10.0  # for a half's process to begin or to end
 POLL_S = 0.1
 
 
@@ -80,9 +80,15 @@ class Worker:
             self.probes = frozenset(self.about.pop("probes"))
             self._zygote = [self._process.pid, *descendants(self._process.pid)][-1]
         except (Lost, TimeoutError, wire.WireError, KeyError) as error:
-            self.output.settle()
-            text = bytes(self.output.kept.get("", b"")).decode(errors="replace").strip()
-            raise SandboxFault(f"the worker did not start: {text[-2000:] or error}") from error
+            raise SandboxFault(f"the worker did not start: {self._said() or error}") from error
+
+    def begin_half(self, half: str, blocked: list[str]) -> None:
+        """Have a half's process forked. Raises Lost, WireError or TimeoutError."""
+        deadline = time.monotonic() + FORK_S
+        self.half = self.output.half = half
+        self.send({"half": half, "blocked": blocked}, None, deadline)
+        if self.receive(deadline)[0] != {"up": half}:
+            raise Lost(Verdict.GRADER_ERROR, self._said())
 
     def running(self) -> tuple[int, int]:
         """How many processes the half has, its own and what it started, and how many threads these."""
@@ -101,6 +107,10 @@ class Worker:
         while "exit" not in self.receive(deadline)[0]:
             pass
         self.half = None
+
+    def _said(self) -> str:
+        self.output.settle()
+        return bytes(self.output.kept.get(self.half or "", b""))[-2000:].decode(errors="replace").strip()
 
     def stop(self, verdict: Verdict, message: str) -> None:
         """Kill everything, and have whoever waits for an answer told why."""

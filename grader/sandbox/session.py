@@ -17,7 +17,7 @@ from grader.worker import wire
 from . import bubblewrap, staging
 from .base import Answer, ProbeFailure, SandboxFault, SandboxKind, SandboxUnavailable
 from .launch import Launch
-from .process import FORK_S, Lost, Worker
+from .process import Lost, Worker
 
 KINDS = {"missing": Verdict.MISSING, "not_implemented": Verdict.NOT_IMPLEMENTED, "crashed": Verdict.CRASHED,
          "out_of_memory": Verdict.OUT_OF_MEMORY}
@@ -98,11 +98,12 @@ class Sandbox:
         if left <= 0:
             text = f"the {self.limits.submission_s:g} s for the submission are used up"
             raise ProbeFailure(Verdict.TIMEOUT, text)
-        worker = self._ready()
-        if probe not in worker.probes or half not in self._launch.halves:
-            raise SandboxFault(f"the worker has no probe '{probe}' or no half '{half}'")
+        blocked = self._blocked.setdefault(half, {})
+        worker = self._prepared(half, sorted(blocked))
+        if probe not in worker.probes:
+            raise SandboxFault(f"the worker has no probe '{probe}'")
         began = time.monotonic()
-        exchange = Exchange(worker, half, self.limits, self._blocked.setdefault(half, {}), began + left)
+        exchange = Exchange(worker, self.limits, blocked, began + left)
         try:
             self._number += 1
             request = {"id": self._number, "probe": probe, "params": params or {}}
@@ -133,6 +134,22 @@ class Sandbox:
         except (Lost, TimeoutError, wire.WireError):
             self._drop()
 
+    def _prepared(self, half: str, blocked: list[str]) -> Worker:
+        """A worker in which the process of `half` runs; a fresh one, where the submission harmed the last."""
+        for fresh in (self._worker is None, True):
+            worker = self._ready()
+            try:
+                if worker.half not in (None, half):
+                    worker.end_half()
+                if worker.half is None:
+                    worker.begin_half(half, blocked)
+                return worker
+            except (Lost, TimeoutError, wire.WireError) as error:
+                self._drop()
+                if fresh:
+                    raise SandboxFault(f"the process for {half} did not start: {error!r}") from error
+        raise AssertionError
+
     def _ready(self) -> Worker:
         if self._worker is not None and self._worker.about and self._worker.unread():
             self._drop()  # it died, or somebody wrote after the last answer
@@ -147,11 +164,10 @@ class Sandbox:
 
 
 class Exchange:
-    """One request to one half. `broken` says afterwards whether the worker must be replaced."""
+    """One request to the half that runs. `broken` says afterwards whether the worker must be replaced."""
 
-    def __init__(self, worker: Worker, half: str, limits: Limits, blocked: dict[str, ProbeFailure],
-                 end: float) -> None:
-        self.worker, self.half, self.limits, self.blocked, self._end = worker, half, limits, blocked, end
+    def __init__(self, worker: Worker, limits: Limits, blocked: dict[str, ProbeFailure], end: float) -> None:
+        self.worker, self.limits, self.blocked, self._end = worker, limits, blocked, end
         self.importing = ""
         self.broken = True
 
@@ -159,7 +175,6 @@ class Exchange:
         """The answer. Raises ProbeFailure."""
         self._timeout_s = timeout_s
         try:
-            self._enter()
             self.worker.output.begin()
             self._allow(timeout_s)
             self.worker.send(request, arrays, self._deadline)
@@ -173,24 +188,14 @@ class Exchange:
             raise ProbeFailure(Verdict.CRASHED, text) from error
         return answer
 
-    def _enter(self) -> None:
-        """Have the process of our half run, ending the one of the other half."""
-        worker = self.worker
-        if worker.half == self.half:
-            return
-        if worker.half is not None:
-            worker.end_half()
-        worker.half = worker.output.half = self.half
-        worker.send({"half": self.half, "blocked": sorted(self.blocked)}, None,
-                    time.monotonic() + FORK_S)
-
     def _await(self, number: int) -> Answer:
         for _ in range(NOTES_CAP):
             message, blob = self.worker.receive(self._deadline)
             if "exit" in message:
-                self.worker.half = None
                 self.broken = self.worker.running()[0] > 0  # then it was a forged frame
-                raise ended(int(message["exit"]), bytes(self.worker.output.kept.get(self.half, b"")))
+                printed = bytes(self.worker.output.kept.get(self.worker.half or "", b""))
+                self.worker.half = None
+                raise ended(int(message["exit"]), printed)
             if message["id"] != number:
                 raise wire.WireError("an answer to another question")
             if "importing" in message or "imported" in message:

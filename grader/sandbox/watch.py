@@ -80,9 +80,9 @@ class Output:
     def _drain(self) -> None:
         while True:
             ready, _, _ = select.select([self._fd], [], [], 0.2)
+            if self._closing.is_set() and (not ready or time.monotonic() > self._end):
+                return
             if not ready:
-                if self._closing.is_set():
-                    return
                 continue
             data = os.read(self._fd, 1 << 16)
             if not data:
@@ -101,6 +101,7 @@ class Output:
 
     def close(self) -> None:
         """End the thread and close the pipe; processes that still hold its other end do not delay this."""
+        self._end = time.monotonic() + 0.5
         self._closing.set()
         self._thread.join()
         os.close(self._fd)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 
 from grader.records import Verdict
 from grader.rubric import load_policy
-from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, SandboxUnavailable, bubblewrap
+from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, SandboxUnavailable, bubblewrap, launch
 from grader.sandbox.launch import environment
 from grader.sandbox.watch import descendants
 
@@ -156,6 +157,17 @@ def daemon():
 
 def kill_everyone():
     os.kill(-1, signal.SIGKILL)
+
+def freeze_zygote():
+    os.kill(os.getppid(), signal.SIGSTOP)
+    return 1
+
+def speak_later():
+    def speak():
+        time.sleep(0.2)
+        forge("garbage")
+    threading.Thread(target=speak).start()
+    return 1
 
 def kill_parent():
     os.kill(os.getppid(), signal.SIGKILL)
@@ -394,6 +406,15 @@ class TestAttacks:
     def test_other_ways_to_break_the_protocol(self, sandbox, name):
         assert failure(sandbox, name).verdict is Verdict.CRASHED
 
+    def test_harm_done_to_the_worker_is_no_fault_of_ours(self, sandbox):
+        assert run(sandbox, "freeze_zygote") == 1
+        assert sandbox.call("two", "run", {"module": "other", "name": "f"}).data["result"] == "two"
+
+    def test_frames_that_nobody_asked_for(self, sandbox):
+        assert run(sandbox, "speak_later") == 1
+        time.sleep(0.4)
+        assert run(sandbox, "fine") == 42
+
     def test_killing_everyone(self, sandbox):
         with suppress(ProbeFailure):  # it may answer before its own end
             run(sandbox, "kill_everyone")
@@ -420,6 +441,19 @@ class TestAttacks:
             assert run(sandbox, "syscall", 319, "name", 0) == -1  # memfd_create
             assert run(sandbox, "syscall", 29, 0, 4096, 0o1600) == -1  # shmget
         assert failure(sandbox, "family", 40).verdict is Verdict.CRASHED  # AF_VSOCK
+
+
+@needs_bubblewrap
+class TestMasks:
+    def test_a_grader_among_the_libraries_is_hidden(self, submission, monkeypatch):
+        """An ordinary install, and a repository with its virtual environment inside, below a shown folder."""
+        library = Path(sysconfig.get_path("purelib"))
+        monkeypatch.setattr(launch, "private_folders", lambda: [library / "jinja2", Path(sys.prefix).parent])
+        monkeypatch.setattr(bubblewrap, "SYSTEM", (*bubblewrap.SYSTEM, str(Path(sys.prefix).parent)))
+        with make(submission) as sandbox:
+            assert run(sandbox, "listing", str(library / "jinja2")) == []
+            assert run(sandbox, "listing", str(Path(sys.prefix).parent)) == [Path(sys.prefix).name]
+            assert failure(sandbox, "write", str(library / "jinja2" / "x")).message.startswith("OSError")
 
 
 @needs_bubblewrap

@@ -127,7 +127,9 @@ def copy_half(source: Path, target: Path) -> None:
         here.mkdir(parents=True, exist_ok=True)
         for file in files:
             path = Path(folder, file)
-            size = path.stat().st_size if path.is_file() else 0
+            if not path.is_file():  # a pipe, or a link to nowhere
+                continue
+            size = path.stat().st_size
             count, total = count + 1, total + size
             python = path.suffix == ".py"  # its frames are recognised by the folder
             if size <= COPY_FILE and (python or (count <= COPY_COUNT and total <= COPY_TOTAL)):

@@ -3,8 +3,8 @@
 Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name
 to folder), `work` (scratch folder), `sweep` (folders to empty between processes), `namespaced` (whether it has a
 PID namespace of its own), `drop_uid`, `gpu`, `extra` (a file of more probes, or null). A frame
-`{"half": name, "blocked": [modules]}` forks the half's process, which then answers requests; when
-it is gone, however that came, `{"exit": code}` goes back.
+`{"half": name, "blocked": [modules]}` forks the half's process, which says `{"up": half}` and
+answers requests; when it is gone, however that came, `{"exit": code}` goes back.
 """
 
 from __future__ import annotations

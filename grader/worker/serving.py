@@ -22,7 +22,7 @@ NUMPY_DTYPES = {getattr(torch, name) for name in wire.DTYPES}
 
 
 def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) -> None:
-    """Answer requests for `order["half"]` until the grader ends this process."""
+    """Say `{"up": half}`, then answer requests for `order["half"]` until the grader ends this process."""
     name = order["half"]
     os.setpgid(0, 0)
     process = os.getpid()
@@ -30,6 +30,7 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) ->
     current = {"id": 0}
     half = Half(name, Path(config["halves"][name]), Path(config["work"], name),
                 lambda note: sock.sendall(wire.encode(current | note)), frozenset(order["blocked"]))
+    sock.sendall(wire.encode({"up": name}))
     while True:
         request, blob = wire.receive(sock, REQUEST_CAP)
         current["id"] = request["id"]
