@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -24,7 +25,8 @@ from .launch import Launch, plain_command
 from .watch import MIB, Output, Watchdog, descendants, threads
 
 START_S = 120.0  # for importing torch on a slow disk
-FORK_S = 10.0  # for a half's process to begin or to end
+FORK_S = 20.0  # for a half's process to begin
+END_S = 5.0  # for a half's process to end
 POLL_S = 0.1
 
 
@@ -59,6 +61,7 @@ class Worker:
             os.close(output)
         self._socket.setblocking(False)
         self.output = Output(ours, launch.limits.output_mib * MIB, self.stop)
+        self._zygote = self._process.pid
         self._watchdog = Watchdog(self._process.pid, launch.limits, self.stop)
         self._blob_cap = launch.limits.answer_mib * MIB + MIB
 
@@ -95,27 +98,41 @@ class Worker:
         pids = descendants(self._zygote)
         return len(pids), sum(len(threads(pid)) for pid in pids)
 
-    def unread(self) -> bool:
-        """Whether something arrived that nobody asked for."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+    def spoilt(self) -> bool:
+        """Whether something happened since the last answer: it was stopped, it died, somebody wrote."""
+        return self.reason is not None or bool(select.select([self._socket], [], [], 0)[0])
 
     def end_half(self) -> None:
-        """End the half's process and what it started; another can be forked. Raises Lost or TimeoutError."""
-        deadline = time.monotonic() + FORK_S
-        for pid in descendants(self._zygote):
-            _kill(pid)
-        while "exit" not in self.receive(deadline)[0]:
-            pass
-        self.half = None
+        """End the half's process and what it started; another can be forked. Raises Lost or TimeoutError.
+
+        Whatever these processes wrote last is skipped, up to an echo that they could not know.
+        """
+        deadline = time.monotonic() + END_S
+        self._kill_half()
+        self.reason = self.half = None
+        echo = {"sync": secrets.token_hex(16)}
+        self.send(echo, None, deadline)
+        data, end = b"", wire.encode(echo)
+        while not data.endswith(end):
+            data = data[-len(end):] + self._read(1, deadline, MIB)
+
+    def _kill_half(self) -> None:
+        for _ in range(50):  # what escapes one round was started by a process that still lived
+            pids = descendants(self._zygote)
+            for pid in pids:
+                _kill(pid)
+            if not pids:
+                return
+            time.sleep(0.002)
 
     def _said(self) -> str:
         self.output.settle()
         return bytes(self.output.kept.get(self.half or "", b""))[-2000:].decode(errors="replace").strip()
 
     def stop(self, verdict: Verdict, message: str) -> None:
-        """Kill everything, and have whoever waits for an answer told why."""
+        """Kill the half's processes, and have whoever waits for an answer told why."""
         self.reason = self.reason or Lost(verdict, message)
-        self.kill()
+        self._kill_half()
 
     def send(self, message: dict[str, Any], arrays: dict[str, np.ndarray] | None, deadline: float) -> None:
         """Send a frame. Raises Lost, or TimeoutError past `deadline` (time.monotonic)."""
@@ -133,12 +150,13 @@ class Worker:
         """The next frame. Raises Lost, WireError, or TimeoutError past `deadline` (time.monotonic)."""
         return wire.read_frame(lambda count: self._read(count, deadline), self._blob_cap)
 
-    def _read(self, count: int, deadline: float) -> bytes:
+    def _read(self, count: int, deadline: float, most: int = 0) -> bytes:
+        """`count` bytes, or up to `most` if more are there."""
         data = bytearray()
         while len(data) < count:
             self._wait(deadline)
             try:
-                part = self._socket.recv(min(count - len(data), MIB))
+                part = self._socket.recv(min(max(count, most) - len(data), MIB))
             except BlockingIOError:
                 continue
             except OSError:

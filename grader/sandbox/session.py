@@ -113,10 +113,7 @@ class Sandbox:
         except ProbeFailure as failure:
             if exchange.importing:
                 exchange.blocked[exchange.importing] = failure
-            if exchange.broken:
-                self._drop()
-            else:
-                self._tidy(worker, failure.verdict is Verdict.OUT_OF_MEMORY)
+            self._tidy(worker, exchange.broken or failure.verdict is Verdict.OUT_OF_MEMORY)
             raise
         except BaseException:  # Ctrl-C among others: an answer may still be on its way
             self._drop()
@@ -124,12 +121,12 @@ class Sandbox:
         finally:
             self._spent += time.monotonic() - began
 
-    def _tidy(self, worker: Worker, full: bool = False) -> None:
-        """What a call left behind must not cost the next one: processes, threads, a `full` memory."""
+    def _tidy(self, worker: Worker, spoilt: bool = False) -> None:
+        """What a call left behind must not cost the next one: processes, threads, or a `spoilt` half."""
         try:
             processes, threads = worker.running()
             crowded = processes > 1 or threads > self.limits.processes // 2  # a few are a progress bar's
-            if worker.half is not None and (full or crowded):
+            if spoilt or (worker.half is not None and crowded):
                 worker.end_half()
         except (Lost, TimeoutError, wire.WireError):
             self._drop()
@@ -139,7 +136,7 @@ class Sandbox:
         for fresh in (self._worker is None, True):
             worker = self._ready()
             try:
-                if worker.half not in (None, half):
+                if worker.half not in (None, half) or worker.spoilt():
                     worker.end_half()
                 if worker.half is None:
                     worker.begin_half(half, blocked)
@@ -151,8 +148,6 @@ class Sandbox:
         raise AssertionError
 
     def _ready(self) -> Worker:
-        if self._worker is not None and self._worker.about and self._worker.unread():
-            self._drop()  # it died, or somebody wrote after the last answer
         self.start()
         assert self._worker
         try:
@@ -164,7 +159,7 @@ class Sandbox:
 
 
 class Exchange:
-    """One request to the half that runs. `broken` says afterwards whether the worker must be replaced."""
+    """One request to the half that runs. `broken` says afterwards whether its process must be ended."""
 
     def __init__(self, worker: Worker, limits: Limits, blocked: dict[str, ProbeFailure], end: float) -> None:
         self.worker, self.limits, self.blocked, self._end = worker, limits, blocked, end

@@ -30,6 +30,10 @@ def _cpu_type(kind: Any) -> Any:
     return kind.replace("torch.cuda.", "torch.") if isinstance(kind, str) else kind
 
 
+def _first(args: Any, kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else next(iter(kwargs.values()), None)
+
+
 def to_cpu(value: Any) -> Any:
     return CPU if is_cuda(value) else value
 
@@ -44,6 +48,8 @@ class CudaOnCpu(TorchFunctionMode):
             return args[0]
         if name == "type" and len(args) == 2:
             return func(args[0], _cpu_type(args[1]))
+        if func is torch.device and (is_cuda(kind := _first(args, kwargs)) or type(kind) is int):
+            return CPU  # torch.device("cuda", 0), torch.device(0)
         device = kwargs.get("device")
         if is_cuda(device) or type(device) is int:  # torch reads a plain number as a CUDA device
             kwargs["device"] = CPU

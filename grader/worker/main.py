@@ -4,7 +4,7 @@ Run as a script, with one argument, a JSON object: `fd` (the socket to the grade
 to folder), `work` (scratch folder), `sweep` (folders to empty between processes), `namespaced` (whether it has a
 PID namespace of its own), `drop_uid`, `gpu`, `extra` (a file of more probes, or null). A frame
 `{"half": name, "blocked": [modules]}` forks the half's process, which says `{"up": half}` and
-answers requests; when it is gone, however that came, `{"exit": code}` goes back.
+answers requests; when it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.
 """
 
 from __future__ import annotations
@@ -52,9 +52,12 @@ def main(config: dict[str, Any]) -> None:
              "torch": str(torch.__version__)}
     sock.sendall(wire.encode({"ready": about}))
     while True:
-        order, _ = wire.receive(sock, wire.MIB)
-        code = run_half(lambda order=order: serve(sock, config, order), config)
-        sock.sendall(wire.encode({"exit": code}))
+        order, _ = wire.receive(sock, config["limits"]["answer_mib"] << 20)
+        if "half" in order:
+            code = run_half(lambda order=order: serve(sock, config, order), config)
+            sock.sendall(wire.encode({"exit": code}))
+        elif "sync" in order:  # anything else is a request that the half's process did not live to read
+            sock.sendall(wire.encode(order))
 
 
 def become_harmless(config: dict[str, Any]) -> None:
@@ -62,7 +65,8 @@ def become_harmless(config: dict[str, Any]) -> None:
     if config["drop_uid"]:
         _drop_uid()
     _set_limits(config["limits"])
-    prctl(PR_SET_DUMPABLE, 1)  # changing the uid closed /proc/self to us
+    if config["namespaced"]:
+        prctl(PR_SET_DUMPABLE, 0)  # the student's processes cannot look into this one
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a half leaves behind becomes ours, to be ended
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in a PID namespace bwrap sees to it as well
     os.umask(0o077)
@@ -122,6 +126,7 @@ def run_half(serve: Callable[[], None], config: dict[str, Any]) -> int:
     if child == 0:
         try:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl(PR_SET_DUMPABLE, 1)  # else /proc/self would be closed
             serve()
         finally:
             os._exit(70)
