@@ -96,8 +96,7 @@ class Sandbox:
         """
         left = self.limits.submission_s - self._spent
         if left <= 0:
-            text = f"the {self.limits.submission_s:g} s for the submission are used up"
-            raise ProbeFailure(Verdict.TIMEOUT, text)
+            raise used_up(self.limits)
         blocked = self._blocked.setdefault(half, {})
         worker = self._prepared(half, sorted(blocked))
         if probe not in worker.probes:
@@ -224,11 +223,18 @@ class Exchange:
         raise ProbeFailure(KINDS[kind], *rest)
 
     def _timeout(self) -> ProbeFailure:
+        if time.monotonic() >= self._end:
+            return used_up(self.limits)
         if self.importing:
             text = f"importing {self.importing}.py took longer than {self.limits.import_s:g} s"
         else:
             text = f"did not answer within {self._timeout_s:g} s"
         return ProbeFailure(Verdict.TIMEOUT, text)
+
+
+def used_up(limits: Limits) -> ProbeFailure:
+    """What every call gets once the submission has had its time."""
+    return ProbeFailure(Verdict.TIMEOUT, f"the {limits.submission_s:g} s for the submission are used up")
 
 
 def ended(code: int, output: bytes) -> ProbeFailure:

@@ -21,7 +21,7 @@ from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, San
 from grader.sandbox.launch import environment
 from grader.sandbox.watch import descendants
 
-LIMITS = replace(load_policy().limits, import_s=8.0, probe_s=8.0, memory_mib=1536, total_memory_mib=2048,
+LIMITS = replace(load_policy().limits, import_s=40.0, probe_s=40.0, memory_mib=1536, total_memory_mib=2048,
                  scratch_mib=48, file_mib=16, output_mib=2, answer_mib=4, processes=32)
 
 PROBES = '''
@@ -375,7 +375,7 @@ class TestAttacks:
 
     @pytest.mark.parametrize("name", ["fork_bomb", "sleeping_bomb", "mask_sigterm_threads"])
     def test_fork_bomb_is_bounded(self, sandbox, name):
-        error = failure(sandbox, name, timeout_s=5)
+        error = failure(sandbox, name)
         assert error.verdict is Verdict.CRASHED
 
     def test_copies_that_return_do_not_answer_twice(self, sandbox):
@@ -533,8 +533,8 @@ class TestImports:
 
     def test_time_of_a_submission_is_bounded(self, submission):
         with make(submission, submission_s=1.0) as sandbox:
-            for message in ("did not answer within", r"the 1 s for the submission are used up"):
-                with pytest.raises(ProbeFailure, match=message):
+            for _ in range(2):
+                with pytest.raises(ProbeFailure, match="timeout: the 1 s for the submission are used up"):
                     run(sandbox, "hang")
 
 
@@ -584,7 +584,7 @@ class TestNone:
             assert failure(sandbox, "leave", 3).verdict is Verdict.CRASHED
             assert failure(sandbox, "hang", timeout_s=0.5).verdict is Verdict.TIMEOUT
             assert failure(sandbox, "growing_list").verdict is Verdict.OUT_OF_MEMORY
-            assert failure(sandbox, "sleeping_bomb", timeout_s=5).verdict is Verdict.CRASHED
+            assert failure(sandbox, "sleeping_bomb").verdict is Verdict.CRASHED
             assert run(sandbox, "daemon") == 1
         assert set(descendants(os.getpid())) <= set(before)
         assert not list(tmp_path.iterdir())
