@@ -22,8 +22,10 @@ VERBS = {
     "release": "write the student edition",
     "check": "a student's own check of the code in this folder",
     "pack": "make and validate {ID}_lab1.zip",
+    "fid": "score a folder of generated images by FID, with its interval",
 }
-LATER = {"fid": "FID", "desk": "the TA's desk", "export": "exports"}
+OWN_FILES = frozenset({"summary.csv", "run.json"})  # in DIR, beside the folders of the submissions
+LATER = {"desk": "the TA's desk", "export": "exports"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +51,8 @@ def _dispatch(args: list[str]) -> int:
     if verb == "--version":
         print(f"ddpm-grader {__version__}")
         return OK
-    run: dict[str, Callable[[list[str]], int]] = {"grade": _grade, "release": _release, "check": _check, "pack": _pack}
+    run: dict[str, Callable[[list[str]], int]] = {"grade": _grade, "release": _release, "check": _check, "pack": _pack,
+                                                  "fid": _fid}
     if verb in LATER:
         raise UsageError(f"'{verb}' ({LATER[verb]}) is not part of this version yet")
     if verb not in run:
@@ -91,7 +94,7 @@ def _grade(args: list[str]) -> int:
         raise UsageError(str(error)) from error
     if options.artifacts:
         _say("--artifacts is kept for a later version: the rows about figures and FID stay with a person", OK)
-    order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu)
+    order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training)
     results: dict[str, Result] = {}
     todo = unfinished(paths, order, out, results) if options.resume else paths
     try:
@@ -140,10 +143,10 @@ def _submissions(paths: list[Path]) -> dict[str, Path]:
     for path in dict.fromkeys(path.resolve() for path in paths):
         base = name = submission_id(path)
         number = 2
-        while name in named:
+        while name in named or name.casefold() in OWN_FILES:
             name, number = f"{base}~{number}", number + 1
         if name != base:
-            _say(f"{path} has the same id as {named[base]}: graded as {name}", OK)
+            _say(f"{path} has the same id as {named.get(base, 'a file of the grader')}: graded as {name}", OK)
         named[name] = path
     return named
 
@@ -211,3 +214,36 @@ def _pack(args: list[str]) -> int:
 
     return pack.main(args)
 
+
+def _fid(args: list[str]) -> int:
+    options = _fid_parser().parse_args(args)
+    if options.batch_size < 1:
+        raise UsageError("--batch-size takes a whole number from 1 on")
+    policy = load_policy(options.policy)
+    from grader.fid.images import NotMeasurable  # late: help needs neither numpy nor torch
+    from grader.fid.measure import measure
+
+    try:
+        report = measure(options.generated, options.reference, options.weights, policy, training=options.training,
+                         cache=options.cache, batch_size=options.batch_size, device=options.device)
+    except NotMeasurable as error:
+        return _say(f"error: {error}", UNGRADED)
+    print(json.dumps(report.to_dict(), indent=1) if options.json else report.to_text())
+    return OK
+
+
+def _fid_parser() -> argparse.ArgumentParser:
+    parser = _parser("fid", epilog="Exit codes: 0 measured (whatever the points), 1 the images cannot be measured, 2 wrong usage, "
+                                   "3 a fault of the grader.\nfor example: ddpm-grader fid results/samples data/afhq/eval --json")
+    add = parser.add_argument
+    add("generated", type=Path, metavar="GENERATED", help="folder of generated images")
+    add("reference", type=Path, metavar="REFERENCE", nargs="?", default=Path("data/afhq/eval"),
+        help="folder of real images, or an .npz of pytorch_fid --save-stats (default: %(default)s)")
+    add("--weights", type=Path, metavar="PATH", help="weights of another Inception, a state dict (default: pytorch-fid's)")
+    add("--training", type=Path, metavar="DIR", help="images that the model was trained on, to look for copies of them")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--cache", type=Path, metavar="DIR", help="where measured folders are kept (default: ~/.cache/ddpm-grader/fid)")
+    add("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: %(default)s)")
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="where features are computed (default: %(default)s)")
+    add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of grader/policy.toml")
+    return parser

@@ -48,6 +48,48 @@ def draw_forward_strip(points: Mapping[int, NDArray[Any]], path: Path) -> None:
         figure.subplots_adjust(left=0.028, right=0.995, bottom=0.1, top=0.86, wspace=0.06)
 
 
+def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Path) -> None:
+    """Draw the loss of every step, (n,), with its running mean, and the range in which it may end.
+
+    Steps that are not finite leave gaps; a curve without a finite step is said to be one. Raises OSError.
+    """
+    losses = np.asarray(losses, dtype=np.float64).reshape(-1)
+    finite = np.isfinite(losses)
+    with _canvas(6.4, 3.2, path) as figure:
+        axes = figure.subplots()
+        axes.set(xlabel="step", ylabel="loss", ylim=(0, _top(losses[finite])))
+        axes.axhspan(*allowed, color="#2e8b57", alpha=0.15, lw=0)
+        axes.plot(np.where(finite, losses, np.nan), lw=0.4, color="#9db8d2")
+        mean = _running_mean(losses[finite])
+        axes.plot(np.flatnonzero(finite)[len(losses[finite]) - len(mean):], mean, lw=1.6, color=BLUE)
+        if not finite.all():
+            axes.text(0.98, 0.95, f"{int((~finite).sum())} of {len(losses)} steps not finite", color=RED,
+                      transform=axes.transAxes, ha="right", va="top", fontsize=9)
+        figure.subplots_adjust(left=0.1, right=0.98, bottom=0.16, top=0.96)
+
+
+def draw_samples(points: NDArray[Any], target: NDArray[Any], path: Path) -> None:
+    """Draw generated points (N, 2) over the points of the target (M, 2), on the target's scale. Raises OSError."""
+    cloud, note = _finite(points)
+    aim, _ = _finite(target)
+    limit = _limit([aim])
+    with _canvas(4.2, 4.2, path) as figure:
+        axes = figure.subplots()
+        axes.plot(aim[:4 * DRAWN, 0], aim[:4 * DRAWN, 1], ".", markersize=2.2, color="#d9b38c", rasterized=True)
+        _panel(axes, cloud, note, 1.15 * limit)
+        figure.subplots_adjust(left=0.02, right=0.98, bottom=0.02, top=0.98)
+
+
+def _running_mean(losses: NDArray[np.float64], width: int = 100) -> NDArray[np.float64]:
+    width = max(1, min(width, len(losses)))
+    return np.convolve(losses, np.full(width, 1 / width), mode="valid") if len(losses) else losses
+
+
+def _top(losses: NDArray[np.float64]) -> float:
+    """Upper end of the axis: what most of the curve needs, so that one outlier does not flatten it."""
+    return float(np.clip(1.1 * np.quantile(losses, 0.995), 0.5, HUGE)) if len(losses) else 1.5
+
+
 @contextmanager
 def _canvas(width: float, height: float, path: Path) -> Iterator[Figure]:
     """A figure of `width` by `height` inches, written to `path` as a PNG with the same bytes each time."""

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from grader import __version__
 from grader.checks import JUDGES, Bench
+from grader.checks.training import StripObservation, TrainingObservation
 from grader.diagnosis import diagnose
 from grader.edits import edits_outside_todos
-from grader.figures import draw_forward_strip
-from grader.forward_strip import STRIP, ask_for_strip
+from grader.figures import draw_forward_strip, draw_loss_curve, draw_samples
 from grader.intake import Submission, Unreadable, stage, submission_id
 from grader.records import Result, Row, Verdict
 from grader.report import write_report
@@ -42,11 +43,12 @@ class Order:
     rows: tuple[RubricRow, ...]
     sandbox: SandboxKind = SandboxKind.AUTO
     gpu: bool = False
+    training: bool = True
 
     @property
     def rules(self) -> str:
         """Digest of everything but the submission that decides about marks, the limits included."""
-        text = repr((__version__, self.policy, rubric(), self.rows, self.seed, str(self.sandbox), self.gpu))
+        text = repr((__version__, self.policy, rubric(), self.rows, self.seed, str(self.sandbox), self.gpu, self.training))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -127,39 +129,56 @@ def _timed(grade: Callable[[], Row]) -> Row:
 def _grade_row(row: RubricRow, submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> Row:
     """One row, whatever happens: a fault of ours is `grader_error` and costs no marks."""
     try:
-        if row.manual:
-            return _for_a_person(row, submission, sandbox, order, folder)
+        if row.kind == "report":
+            return _for_a_person(row, submission)
         if row.half not in submission.halves:
             return Row(row.id, row.points, Verdict.MISSING, message=f"{HALVES[row.half]}/ was not handed in")
-        return judge_row(row, sandbox, order)
+        if row.id == "task1.training" and not order.training:
+            return Row(row.id, row.points, Verdict.NEEDS_REVIEW, message="not trained, as --no-training was asked for")
+        return judge_row(row, sandbox, order, folder)
     except Exception:
         return _our_fault(row, folder)
 
 
-def judge_row(row: RubricRow, sandbox: Sandbox, order: Order) -> Row:
-    """Judge a code row under the order's seed, and diagnose it where it is wrong. Raises for faults of ours."""
+def judge_row(row: RubricRow, sandbox: Sandbox, order: Order, folder: Path | None = None) -> Row:
+    """Judge a row under the order's seed, and diagnose it where it is wrong; figures go to `folder` if there is one.
+
+    Raises for faults of ours.
+    """
     # The generator depends on the row, so that --only draws the same numbers as a whole run.
     salt = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big")
     bench = Bench(sandbox, row.half, np.random.default_rng([order.seed, salt]), order.policy)
     judgement = JUDGES[row.id](bench)
     graded = Row.from_checks(row.id, row.points, judgement.checks, remarks=judgement.remarks)
-    if graded.verdict is Verdict.FAILED:
+    if graded.verdict in (Verdict.FAILED, Verdict.PARTIAL):
         found = diagnose(row.id, judgement.observations)
         graded.diagnosis = found[0] if found else None
         graded.remarks += [f"also likely: {other.title}" for other in found[1:]]
+    if folder is not None:
+        for observation in judgement.observations:
+            graded.evidence += _draw(observation, folder, order.policy)
     return graded
 
 
-def _for_a_person(row: RubricRow, submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> Row:
+def _draw(observation: Any, folder: Path, policy: Policy) -> list[str]:
+    """Figures of what was observed: names of the files written to `folder`."""
+    drawn = []
+    if isinstance(observation, StripObservation) and observation.panels:
+        draw_forward_strip(observation.panels, folder / "q_sample.png")
+        drawn.append("q_sample.png")
+    if isinstance(observation, TrainingObservation):
+        if len(observation.losses):
+            draw_loss_curve(observation.losses, policy.training.loss_range, folder / "loss_curve.png")
+            drawn.append("loss_curve.png")
+        if observation.points is not None:
+            draw_samples(observation.points, observation.target, folder / "samples.png")
+            drawn.append("samples.png")
+    return drawn
+
+
+def _for_a_person(row: RubricRow, submission: Submission) -> Row:
     where = f"see {submission.report.name}" if submission.report else "no report.pdf was handed in"
-    graded = Row(row.id, row.points, Verdict.NEEDS_REVIEW, message=f"a person judges this row: {where}")
-    if row.id == "task1.fig_q_sample" and "task1" in submission.halves:
-        try:
-            draw_forward_strip(ask_for_strip(sandbox, order.seed), folder / STRIP)
-            graded.evidence.append(STRIP)
-        except ProbeFailure as failure:
-            graded.message += f"\nno figure could be drawn from the submitted q_sample: {failure.message}"
-    return graded
+    return Row(row.id, row.points, Verdict.NEEDS_REVIEW, message=f"a person judges this row: {where}")
 
 
 def finish(result: Result, folder: Path, final: Path) -> None:

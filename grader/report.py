@@ -30,7 +30,11 @@ FIGURE_BYTES = 2_000_000
 FIGURE_PIXELS = 6000  # a side
 
 HALVES = {"task1": "Task 1 · points in the plane", "task2": "Task 2 · images", "extra": "Companion exercises"}
-CAPTIONS = {"q_sample": "q(x_t) at rising t, drawn by calling the q_sample that was handed in."}
+CAPTIONS = {
+    "q_sample": "q(x_t) at rising t, drawn by calling the q_sample that was handed in.",
+    "loss_curve": "The loss of every step of training the code that was handed in; the band is where it may end.",
+    "samples": "Points drawn by p_sample_loop after that training, over the target.",
+}
 
 # Sign and meaning: the sign tells verdicts apart without colour, the meaning stands in the page's legend.
 VERDICTS = {

@@ -14,16 +14,20 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class RubricRow:
-    """One line of the rubric. `half` is "task1" or "task2"; `manual` rows are judged by a person for now."""
+    """One line of the rubric. `half` is "task1" or "task2"; for `kind` see rubric.toml."""
 
     id: str
     points: float
     title: str
-    manual: bool = False
+    kind: str = "code"
 
     @property
     def half(self) -> str:
         return self.id.split(".")[0]
+
+    @property
+    def is_code(self) -> bool:
+        return self.kind == "code"
 
 
 class UsageError(Exception):
@@ -70,11 +74,39 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class TrainingPolicy:
+    """Limits of the 2D training: wall time of training and of sampling, where the loss may end, Chamfer distances."""
+
+    seconds: float
+    loss_range: tuple[float, float]
+    chamfer_full: float
+    chamfer_part: float
+
+
+@dataclass(frozen=True)
+class FidPolicy:
+    """How a folder of generated images is scored; policy.toml says what each key means."""
+
+    thresholds: tuple[float, ...]
+    points: tuple[float, ...]
+    images: int
+    size: int
+    weights: str
+    replicates: int
+    confidence: float
+    duplicates: float
+    copies: float
+    copy_ratio: float
+
+
+@dataclass(frozen=True)
 class Policy:
-    """Decisions that are an instructor's: accepted variances, accepted clips, limits."""
+    """Decisions that are an instructor's: accepted variances, accepted clips, training, FID, limits."""
 
     variances: tuple[str, ...]
     cosine_clips: tuple[float, ...]
+    training: TrainingPolicy
+    fid: FidPolicy
     limits: Limits
 
 
@@ -90,7 +122,27 @@ def load_policy(path: Path | None = None) -> Policy:
     unknown = set(variances) - {"posterior", "beta"}
     if unknown or not variances:
         raise UsageError(f"reverse_step.variances takes 'posterior' and 'beta', not {sorted(unknown) or 'an empty list'}")
-    return Policy(variances, tuple(float(clip) for clip in data["cosine"]["clips"]), Limits(**data["limits"]))
+    clips = tuple(float(clip) for clip in data["cosine"]["clips"])
+    return Policy(variances, clips, _training(data["training"]), _fid(data["fid"]), Limits(**data["limits"]))
+
+
+def _training(data: dict[str, Any]) -> TrainingPolicy:
+    low, high = data["loss_range"]
+    return TrainingPolicy(data["seconds"], (float(low), float(high)), data["chamfer_full"], data["chamfer_part"])
+
+
+def _fid(data: dict[str, Any]) -> FidPolicy:
+    try:
+        thresholds, points = tuple(map(float, data["thresholds"])), tuple(map(float, data["points"]))
+        fid = FidPolicy(**{**data, "thresholds": thresholds, "points": points})
+        right = (len(thresholds) == len(points) > 0 and min(thresholds) > 0 and list(thresholds) == sorted(set(thresholds))
+                 and list(points) == sorted(points, reverse=True) and fid.replicates >= 2 and 0 < fid.confidence < 1)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the policy's [fid] has a value of the wrong kind: {error}") from error
+    if not right:
+        raise UsageError("the policy's [fid] needs rising thresholds with as many falling points, at least 2 replicates, "
+                         "and a confidence between 0 and 1")
+    return fid
 
 
 def _override(base: dict[str, Any], other: dict[str, Any], where: str) -> None:

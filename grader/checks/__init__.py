@@ -1,4 +1,4 @@
-"""Judges of the rubric's code rows: each draws inputs, asks a probe, and compares with the reference."""
+"""Judges of the rubric's rows: each draws inputs, asks a probe, and compares with the reference."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from grader.checks.loop import judge_p_sample_loop
 from grader.checks.losses import judge_compute_loss, judge_image_loss
 from grader.checks.reverse import judge_image_step, judge_p_sample
 from grader.checks.simplenet import judge_simplenet
+from grader.checks.training import judge_strip, judge_training
 
 JUDGES: dict[str, Callable[[Bench], Judgement]] = {
     "task1.simplenet": judge_simplenet,
@@ -19,6 +20,8 @@ JUDGES: dict[str, Callable[[Bench], Judgement]] = {
     "task1.p_sample": judge_p_sample,
     "task1.p_sample_loop": judge_p_sample_loop,
     "task1.compute_loss": judge_compute_loss,
+    "task1.fig_q_sample": judge_strip,
+    "task1.training": judge_training,
     "task2.add_noise": judge_add_noise,
     "task2.cosine": judge_cosine,
     "task2.step_noise": partial(judge_image_step, predictor="noise"),

@@ -25,7 +25,10 @@ SHORT: dict[str, Any] = {"T": 10, "beta_1": 0.01, "beta_T": 0.3, "mode": "linear
 class Asks(Protocol):
     """The part of a sandbox that a judge sees."""
 
-    def call(self, half: str, probe: str, params: dict[str, Any], arrays: Arrays) -> Answer: ...
+    def call(self, half: str, probe: str, params: dict[str, Any], arrays: Arrays,
+             timeout_s: float | None = None) -> Answer: ...
+
+    def renew(self) -> None: ...
 
 
 @dataclass
@@ -37,9 +40,14 @@ class Bench:
     rng: np.random.Generator
     policy: Policy
 
-    def ask(self, probe: str, params: dict[str, Any], arrays: Arrays | None = None) -> Answer:
+    def ask(self, probe: str, params: dict[str, Any], arrays: Arrays | None = None,
+            timeout_s: float | None = None) -> Answer:
         """The raw answer of a probe. Raises ProbeFailure where the student's code gave none."""
-        return self.sandbox.call(self.half, probe, params, arrays or {})
+        return self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s)
+
+    def renew(self) -> None:
+        """Have the next question answered by a fresh process, which remembers nothing."""
+        self.sandbox.renew()
 
     def seed(self) -> int:
         """A fresh seed for the generators inside the sandbox; says nothing about the judge's own draws."""
@@ -144,6 +152,14 @@ def not_standard_normal(z: Array) -> str | None:
     flat = z.reshape(len(z), -1)
     n, (batch, width) = flat.size, flat.shape
     mean, std = flat.mean(), flat.std()
+    # Shared noise first, on standardised values: few independent draws also move mean and spread.
+    unit = (flat - mean) / (std or 1.0)
+    across = np.sqrt(width) * unit.mean(axis=1)  # N(0, 1) per sample if the features are independent
+    if abs(across.var() - 1.0) > 8.0 * np.sqrt(2.0 / batch):
+        return "the coordinates of a sample share their noise"
+    down = np.sqrt(batch) * unit.mean(axis=0)  # N(0, 1) per feature if the samples are independent
+    if (np.abs(down) > 8.0).any():
+        return "the samples of a batch share their noise"
     if abs(std - 1.0) > 6.0 / np.sqrt(2.0 * n):
         return f"standard deviation {std:.4f} over {n} values"
     if abs(mean) > 6.0 / np.sqrt(n):
@@ -151,12 +167,6 @@ def not_standard_normal(z: Array) -> str | None:
     tails = (flat**4).mean() - 3.0
     if abs(tails) > 8.0 * np.sqrt(24.0 / n):
         return f"excess kurtosis {tails:.2f}: the draws are not Gaussian"
-    across = np.sqrt(width) * flat.mean(axis=1)  # N(0, 1) per sample if the features are independent
-    if abs(across.var() - 1.0) > 8.0 * np.sqrt(2.0 / batch):
-        return "the coordinates of a sample share their noise"
-    down = np.sqrt(batch) * flat.mean(axis=0)  # N(0, 1) per feature if the samples are independent
-    if (np.abs(down) > 8.0).any():
-        return "the samples of a batch share their noise"
     return None
 
 

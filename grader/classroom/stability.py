@@ -31,7 +31,7 @@ Outcome = tuple[str, float, str | None]  # verdict, points, diagnosis
 
 def outcomes(case: Case, seeds: Iterable[int], kind: SandboxKind) -> dict[str, Counter[Outcome]]:
     """{row: how often each outcome came} over the seeds, in one sandbox."""
-    rows = [row for row in rubric() if not row.manual and case.row in (None, row.id)]
+    rows = [row for row in rubric() if row.is_code and case.row in (None, row.id)]
     policy = _patient(load_policy())
     found: dict[str, Counter[Outcome]] = {row.id: Counter() for row in rows}
     with tempfile.TemporaryDirectory(prefix="ddpm-stability-") as scratch:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for row, counts in changing.items():
                 print(f"{case.name}: {row} had {dict(counts)}")
             print(f"[{number}/{len(cases)}] {case.name}", file=sys.stderr)
-    judged = sum(1 if case.row else len([row for row in rubric() if not row.manual]) for case in cases)
+    judged = sum(1 if case.row else len([row for row in rubric() if row.is_code]) for case in cases)
     print(f"{len(cases)} submissions, {judged} rows, {options.seeds} seeds each: {unsteady} rows depend on the seed")
     return 1 if unsteady else 0
 

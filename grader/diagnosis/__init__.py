@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from grader.diagnosis import cosine, forward, losses, loop, reverse, simplenet
+from grader.diagnosis import cosine, forward, losses, loop, reverse, simplenet, training
 from grader.diagnosis.base import Misconception
 from grader.records import Diagnosis
 
 CATALOGUE: tuple[Misconception, ...] = tuple(
-    simplenet.CATALOGUE + forward.CATALOGUE + reverse.CATALOGUE + loop.CATALOGUE + losses.CATALOGUE + cosine.CATALOGUE)
+    simplenet.CATALOGUE + forward.CATALOGUE + reverse.CATALOGUE + loop.CATALOGUE + losses.CATALOGUE + cosine.CATALOGUE
+    + training.CATALOGUE)
 
 
 def diagnose(row_id: str, observations: list[Any]) -> list[Diagnosis]:

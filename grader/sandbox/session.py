@@ -46,6 +46,7 @@ class Sandbox:
         self._number = 0
         self._blocked: dict[str, dict[str, ProbeFailure]] = {}  # half -> module -> how importing it ended
         self._output: dict[str, bytearray] = {}
+        self._renew = False
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -62,6 +63,10 @@ class Sandbox:
         if self._worker is None:
             self._worker = Worker(self._staged.launch, self.kind)
             self._worker.output.kept = self._output
+
+    def renew(self) -> None:
+        """Have the next call answered by a fresh process of its half, which remembers nothing."""
+        self._renew = True
 
     def close(self) -> None:
         """End the worker and everything that it started. May be called again."""
@@ -135,8 +140,9 @@ class Sandbox:
         for fresh in (self._worker is None, True):
             worker = self._ready()
             try:
-                if worker.half not in (None, half) or worker.spoilt():
+                if worker.half not in (None, half) or worker.spoilt() or (worker.half and self._renew):
                     worker.end_half()
+                self._renew = False
                 if worker.half is None:
                     worker.begin_half(half, blocked)
                 return worker

@@ -10,7 +10,7 @@ from grader import cli
 from grader.classroom.cases import Case
 from grader.rubric import rubric
 
-CODE_ROWS = tuple(row.id for row in rubric() if not row.manual)
+CODE_ROWS = tuple(row.id for row in rubric() if row.is_code)
 Graded = dict[str, Any]  # a result.json
 
 

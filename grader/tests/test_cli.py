@@ -16,7 +16,7 @@ from grader.cli import main
 from grader.records import Verdict
 from grader.rubric import rubric
 
-CODE_ROWS = [row.id for row in rubric() if not row.manual]
+CODE_ROWS = [row.id for row in rubric() if row.is_code]
 
 
 def result_of(out, name):

@@ -14,7 +14,7 @@ from grader import todo
 from grader.release import HALVES, MANIFEST, ROOT, check_for_leaks, clear_source, release, release_halves
 from grader.rubric import UsageError, rubric
 
-CODE_ROWS = {row.id for row in rubric() if not row.manual}
+CODE_ROWS = {row.id for row in rubric() if row.is_code}
 TRIVIAL = {"returnx", "returnloss", "returnxt", "else:", "try:"}
 
 

@@ -65,7 +65,7 @@ def test_rows_are_those_of_the_rubric():
     from grader.rubric import rubric
 
     assert list(check.ROWS) == [
-        row.id for row in rubric() if not row.manual and not row.id.startswith("extra.")
+        row.id for row in rubric() if row.is_code and not row.id.startswith("extra.")
     ]
 
 
