@@ -56,11 +56,12 @@ def environment(scratch: str) -> dict[str, str]:
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1", **{f"{name}_NUM_THREADS": "1" for name in threads}}
 
 
-def plain_command(launch: Launch, scratch: str, fd: int, processes: int) -> Command:
-    """The worker as an ordinary process that may keep `processes` processes of this user (--sandbox none)."""
-    limits = asdict(launch.limits) | {"processes": processes}
+def plain_command(launch: Launch, scratch: str, fd: int, others: int) -> Command:
+    """The worker as an ordinary process (--sandbox none); the user runs `others` threads beside it."""
+    root = os.geteuid() == 0  # then the worker gets a real uid of its own, as no limit binds root
+    limits = asdict(launch.limits) | {"processes": launch.limits.processes + (0 if root else others)}
     extra = str(launch.extra_probes) if launch.extra_probes else None
-    argument = config(launch, str(launch.submission), scratch, fd, namespaced=False, drop_uid=False,
+    argument = config(launch, str(launch.submission), scratch, fd, namespaced=False, drop_uid=root,
                       sweep=[scratch], extra=extra, limits=limits)
     return Command([sys.executable, "-B", str(launch.worker / "main.py"), argument], environment(scratch))
 

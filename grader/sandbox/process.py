@@ -69,7 +69,7 @@ class Worker:
         if kind is SandboxKind.BUBBLEWRAP:
             return bubblewrap.start(bubblewrap.command(launch, fd), (fd,), output)
         assert self._scratch
-        command = plain_command(launch, self._scratch, fd, _threads_of_user() + launch.limits.processes)
+        command = plain_command(launch, self._scratch, fd, _threads_of_user())
         return subprocess.Popen(command.argv, env=command.env, cwd=self._scratch, stdin=subprocess.DEVNULL,
                                 stdout=output, stderr=output, pass_fds=(fd,), start_new_session=True)
 

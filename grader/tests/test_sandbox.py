@@ -584,7 +584,7 @@ class TestNone:
             assert failure(sandbox, "leave", 3).verdict is Verdict.CRASHED
             assert failure(sandbox, "hang", timeout_s=0.5).verdict is Verdict.TIMEOUT
             assert failure(sandbox, "growing_list").verdict is Verdict.OUT_OF_MEMORY
-            assert failure(sandbox, "sleeping_bomb").verdict is Verdict.CRASHED
+            assert "BlockingIOError" in failure(sandbox, "sleeping_bomb").message  # binds root as well
             assert run(sandbox, "daemon") == 1
         assert set(descendants(os.getpid())) <= set(before)
         assert not list(tmp_path.iterdir())

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 4, 24, 36
 
 
 def main(config: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ def main(config: dict[str, Any]) -> None:
 def become_harmless(config: dict[str, Any]) -> None:
     """Limits, and where we are root another uid, which also drops every capability."""
     if config["drop_uid"]:
-        _drop_uid()
+        _drop_uid(keep_files=not config["namespaced"])
     _set_limits(config["limits"])
     if config["namespaced"]:
         prctl(PR_SET_DUMPABLE, 0)  # the student's processes cannot look into this one
@@ -78,18 +78,31 @@ def prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _drop_uid() -> None:
-    """A random uid, so that RLIMIT_NPROC counts the processes of this worker alone."""
-    os.setgroups([])
+def _drop_uid(keep_files: bool) -> None:
+    """A random uid, which RLIMIT_NPROC binds and by which it counts the processes of this worker alone.
+
+    With `keep_files` only the real uid changes, and the capabilities go: root's own files stay readable.
+    """
+    if not keep_files:
+        os.setgroups([])
     for low, high in ((1_000_000, 1_000_000_000), (20_000, 60_000)):
         uid = random.SystemRandom().randrange(low, high)
         try:
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
+            if not keep_files:
+                os.setresgid(uid, uid, uid)
+            os.setresuid(uid, *((0, 0) if keep_files else (uid, uid)))
         except OSError:  # a container may map only 65536 uids
             continue
-        return
+        return _drop_capabilities() if keep_files else None
     raise SystemExit("cannot change to an unprivileged uid")
+
+
+def _drop_capabilities() -> None:
+    for capability in range(64):
+        prctl(PR_CAPBSET_DROP, capability)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the structure, this process
+    if ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) != 0:
+        raise SystemExit("cannot drop the capabilities")
 
 
 def _set_limits(limits: dict[str, int]) -> None:
