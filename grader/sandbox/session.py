@@ -123,7 +123,7 @@ class Sandbox:
             self._drop()
             raise
         finally:
-            self._spent += time.monotonic() - began
+            self._spent += time.monotonic() - began - exchange.excused
 
     def _tidy(self, worker: Worker, spoilt: bool = False) -> None:
         """What a call left behind must not cost the next one: processes, threads, or a `spoilt` half."""
@@ -170,10 +170,12 @@ class Exchange:
         self.worker, self.limits, self.blocked, self._end = worker, limits, blocked, end
         self.importing = ""
         self.broken = True
+        self.excused = 0.0  # seconds that do not count, as the machine was busy with other work
 
     def run(self, request: dict[str, Any], arrays: dict[str, np.ndarray] | None, timeout_s: float) -> Answer:
         """The answer. Raises ProbeFailure."""
         self._timeout_s = timeout_s
+        self.worker.allow(0)  # what an earlier call was kept waiting is no excuse for this one
         try:
             self.worker.output.begin()
             self._allow(timeout_s)
@@ -186,6 +188,8 @@ class Exchange:
         except (wire.WireError, KeyError, TypeError, ValueError) as error:
             text = f"the answer was not in the grader's format: {error}"
             raise ProbeFailure(Verdict.CRASHED, text) from error
+        finally:
+            self.excused += self.worker.excused()
         return answer
 
     def _await(self, number: int) -> Answer:
@@ -209,7 +213,8 @@ class Exchange:
         self._allow(self.limits.import_s if self.importing else self._timeout_s)
 
     def _allow(self, seconds: float) -> None:
-        self._deadline = min(time.monotonic() + seconds, self._end)
+        self.excused += self.worker.excused()
+        self._deadline = min(self.worker.allow(seconds), self._end + self.excused)
 
     def _answer(self, message: dict[str, Any], blob: bytes) -> Answer:
         if message["ok"] is True:
@@ -229,7 +234,7 @@ class Exchange:
         raise ProbeFailure(KINDS[kind], *rest)
 
     def _timeout(self) -> ProbeFailure:
-        if time.monotonic() >= self._end:
+        if time.monotonic() >= self._end + self.excused:
             return used_up(self.limits)
         if self.importing:
             text = f"importing {self.importing}.py took longer than {self.limits.import_s:g} s"

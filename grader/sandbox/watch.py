@@ -37,6 +37,13 @@ def threads(pid: int) -> list[str]:
     return []
 
 
+def kept_waiting(pid: int) -> float:
+    """Seconds for which a process could have run, but no processor was free; 0 where the kernel does not count."""
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/schedstat", "rb") as file:
+        return int(file.read().split()[1]) / 1e9
+    return 0.0
+
+
 def _children(pid: int) -> Iterator[int]:
     for thread in threads(pid):
         with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:

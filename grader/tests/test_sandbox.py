@@ -73,6 +73,17 @@ def hang():
     while True:
         pass
 
+def work(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return "done"
+
+def renewed():
+    first = not hasattr(torch, "seen")
+    torch.seen = True
+    return first
+
 def sleep_deaf():
     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
     time.sleep(1000)
@@ -365,6 +376,24 @@ class TestAttacks:
     def test_exit_without_a_word(self, sandbox, code):
         error = failure(sandbox, "leave", code)
         assert error.message == f"the process ended itself (exit code {code})"
+
+    def test_waiting_for_a_busy_machines_processor_does_not_count(self, sandbox):
+        assert run(sandbox, "fine") == 42
+        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * (os.cpu_count() or 1))]
+        try:
+            began = time.monotonic()
+            assert run(sandbox, "work", 1.0, timeout_s=1.3) == "done"
+            assert time.monotonic() - began > 1.3, "the machine was not busy enough for this test to show anything"
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+
+    def test_a_renewed_process_remembers_nothing(self, sandbox):
+        assert run(sandbox, "renewed")
+        assert not run(sandbox, "renewed")
+        sandbox.renew()
+        assert run(sandbox, "renewed")
 
     @pytest.mark.parametrize("name", ["hang", "sleep_deaf"])
     def test_hang_is_a_timeout(self, sandbox, name):
