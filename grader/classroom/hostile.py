@@ -82,7 +82,7 @@ class Broken:
     """An archive that cannot be graded as a whole: `problem` are texts that the result's problem has."""
 
     name: str
-    make: Callable[[Path], None]
+    make: Callable[[Path], object]
     problem: tuple[str, ...]
 
 
@@ -135,6 +135,11 @@ def _solved(path: Path) -> None:
     pack(build(path.with_name(f"{path.stem}-built")), path)
 
 
+def _other(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("hw0/main.py", "print('hello')\n")
+
+
 BROKEN: tuple[Broken, ...] = (
     Broken("traversal", _one_file("../../../../tmp/owned.py"), ("points outside",)),
     Broken("absolute", _one_file("/etc/cron.d/owned"), ("points outside",)),
@@ -147,10 +152,5 @@ BROKEN: tuple[Broken, ...] = (
     Broken("not-a-zip", lambda path: path.write_bytes(b"Rar!\x1a\x07\x01\x00" + b"\0" * 100), ("RAR",)),
     Broken("empty-file", lambda path: path.write_bytes(b""), ("empty",)),
     Broken("empty-zip", lambda path: zipfile.ZipFile(path, "w").close(), (TASK1, TASK2)),
-    Broken("other-work", lambda path: _other(path), (TASK1, TASK2)),
+    Broken("other-work", _other, (TASK1, TASK2)),
 )
-
-
-def _other(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("hw0/main.py", "print('hello')\n")
