@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from grader.checks.base import (
     answered,
     asked,
     judged,
+    not_standard_normal,
 )
 from grader.checks.forward import network_coefficients
 from grader.reference import Schedule
@@ -34,6 +36,9 @@ T = SHORT["T"]
 SMALL_TRIALS, SMALL = 30, 4
 LARGE_TRIALS, LARGE = 3, 1024
 RTOL = 1e-4
+# With T - 1 = 9 degrees of freedom a right draw exceeds this once in 10^9, and one that rounds (the ends half as likely
+# as the rest) stays below it once in 10^4. Antithetic pairs, t with T - 1 - t, are right too and vary twice as much.
+CHI_SQUARE = 65.0
 EQUATIONS = {
     "noise": "L_simple = E ‖ε − ε_θ(x_t, t)‖², mean over all entries   (DDPM Eq. 14)",
     "x0": "L = E ‖x_0 − x_θ(x_t, t)‖², mean over all entries",
@@ -52,12 +57,17 @@ class Trial:
     x_t: Array  # as shown to the network
     out: Array  # what the network answered
     loss: Array
-    noise_given: bool  # whether the loss drew the noise itself
-    inlined: bool  # whether the loss computed x_t itself
+    noisings: int  # calls of the forward process; 0 where the loss computed x_t itself
+    mixed: bool  # whether x_t is what the forward process made of x_0 and eps
 
     @property
     def value(self) -> float:
         return float(self.loss.mean())
+
+    @property
+    def level(self) -> NDArray[np.int64]:
+        """The noise level of x_t as a table index, whatever the network was told. (B,)"""
+        return np.clip(np.nan_to_num(self.t_noising).round().astype(np.int64), 0, T - 1)
 
 
 @dataclass
@@ -69,6 +79,7 @@ class LossObservation:
     trials: list[Trial] = field(default_factory=list)
     large: list[Trial] = field(default_factory=list)
     t_problem: str | None = None
+    noise_problem: str | None = None
     problem: str | None = None  # symptom by name: "no_network", "no_gradient", "shape", "t_differs"
 
 
@@ -83,10 +94,11 @@ class _Loss:
     points: dict[str, float]
 
 
+OF_THREE = {"timesteps": 1.0, "target": 1.5, "gradient": 0.5}
 COMPUTE_LOSS = _Loss("compute_loss", "compute_loss", "noise", (2,), {"timesteps": 1.5, "target": 2.0, "gradient": 0.5})
 IMAGE_LOSSES = {
-    "noise": _Loss("get_loss_noise", "get_loss", "noise", (3, 6, 6), {"timesteps": 1.0, "target": 1.5, "gradient": 0.5}),
-    "x0": _Loss("get_loss_x0", "get_loss", "x0", (3, 6, 6), {"timesteps": 1.0, "target": 1.5, "gradient": 0.5}),
+    "noise": _Loss("get_loss_noise", "get_loss", "noise", (3, 6, 6), OF_THREE),
+    "x0": _Loss("get_loss_x0", "get_loss", "x0", (3, 6, 6), OF_THREE),
     "mean": _Loss("get_loss_mean", "get_loss", "mean", (3, 6, 6),
                   {"timesteps": 1.0, "target": 2.0, "target_t0": 0.5, "gradient": 0.5}),
 }
@@ -108,17 +120,17 @@ def _judge(bench: Bench, loss: _Loss) -> Judgement:
     large = asked(lambda: _ask(bench, loss, stub, LARGE_TRIALS, LARGE, seen.large, seen))
     judges = {
         "timesteps": lambda: _timesteps(answered(large), loss, seen),
-        "target": lambda: _target(answered(small), loss, seen, partial(_has_t0, wanted=False)),
+        "target": lambda: _noise(loss, seen) or _target(answered(small), loss, seen, partial(_has_t0, wanted=False)),
         "target_t0": lambda: _target(answered(small), loss, seen, partial(_has_t0, wanted=True)),
         "gradient": lambda: _gradient(answered(small), loss, seen, stub),
     }
     if "target_t0" not in loss.points:
-        judges["target"] = lambda: _target(answered(small), loss, seen, lambda trial: True)
+        judges["target"] = lambda: _noise(loss, seen) or _target(answered(small), loss, seen, lambda trial: True)
     return Judgement([judged(name, points, judges[name]) for name, points in loss.points.items()], [seen])
 
 
 def _has_t0(trial: Trial, wanted: bool) -> bool:
-    return bool((trial.t == 0).any()) == wanted
+    return bool((trial.level == 0).any()) == wanted
 
 
 def _stand_ins(bench: Bench, loss: _Loss) -> Arrays:
@@ -148,16 +160,27 @@ def _trial(i: int, record: dict[str, int], answer: Answer, x0: Array, stub: Arra
         return None
     x_t, steps = arrays[f"{i}.net.0.x"].astype(float), arrays[f"{i}.net.0.t"]
     t = np.nan_to_num(steps).round().astype(np.int64)
-    inlined = not record["noising_calls"]
-    if inlined:  # the loss wrote the closed form out: the noise follows from what the network saw
-        index = np.clip(t, 0, T - 1)
-        ab = reference.per_sample(s.ab, index, x0.ndim)
-        eps, t_noising = (x_t - np.sqrt(ab) * x0) / np.sqrt(1 - ab), steps
+    closed_form = partial(_mixture, np.sqrt(s.ab), np.sqrt(1 - s.ab))
+    if not record["noising_calls"]:  # the loss wrote the closed form out: the noise follows from what the network saw
+        nothing = np.zeros_like(x0)
+        eps = (x_t - closed_form(steps, x0, nothing)) / closed_form(steps, nothing, nothing + 1)
+        t_noising, mixed = steps, True
     else:
         eps, t_noising = arrays[f"{i}.noising.0.eps"].astype(float), arrays[f"{i}.noising.0.t"]
-        x0 = arrays[f"{i}.noising.0.x0"].astype(float) if arrays[f"{i}.noising.0.x0"].shape == x0.shape else x0
+        stand_in = partial(_mixture, stub["signal"].astype(float), stub["spread"].astype(float))
+        mixed = eps.shape == x0.shape and any(
+            np.allclose(x_t, mix(t_noising, x0, eps), atol=1e-5) for mix in (stand_in, closed_form))
+        eps = np.broadcast_to(eps, x0.shape) if eps.shape[1:] == x0.shape[1:] and len(eps) == 1 else eps
+    if eps.shape != x0.shape:
+        return None
     return Trial(x0, eps, t, np.asarray(t_noising, dtype=float), x_t, network_output(stub, x_t, steps),
-                 arrays[f"{i}.loss"].astype(float), bool(record["noise_given"]), inlined)
+                 arrays[f"{i}.loss"].astype(float), record["noising_calls"], mixed)
+
+
+def _mixture(signal: Array, spread: Array, t: Array, x0: Array, eps: Array) -> Array:
+    """signal_t x_0 + spread_t eps, with t clipped to the tables as in the stand-in of the worker."""
+    index = np.clip(np.nan_to_num(t).astype(np.int64), 0, len(signal) - 1)
+    return reference.per_sample(signal, index, x0.ndim) * x0 + reference.per_sample(spread, index, x0.ndim) * eps
 
 
 def network_output(stub: Arrays, x: Array, t: Array) -> Array:
@@ -175,10 +198,9 @@ def right_targets(seen: LossObservation, trial: Trial) -> Iterator[Array]:
     elif seen.predictor == "x0":
         yield trial.x0
     else:
-        t = np.clip(trial.t, 0, T - 1)
-        by_x0 = reference.posterior_mean(seen.schedule, trial.x0, trial.x_t, t)
-        by_noise = reference.mean_from_noise(seen.schedule, trial.x_t, trial.eps, t)
-        at_zero = reference.per_sample(np.arange(T) == 0, t, trial.x0.ndim)
+        by_x0 = reference.posterior_mean(seen.schedule, trial.x0, trial.x_t, trial.level)
+        by_noise = reference.mean_from_noise(seen.schedule, trial.x_t, trial.eps, trial.level)
+        at_zero = reference.per_sample(np.arange(T) == 0, trial.level, trial.x0.ndim)
         yield from (by_x0, by_noise, np.where(at_zero, by_x0, by_noise), np.where(at_zero, by_noise, by_x0))
 
 
@@ -218,11 +240,29 @@ def _t_problem(trials: list[Trial]) -> str | None:
         return f"t from {low} to {high}"
     counts = np.bincount(t, minlength=T)
     share = len(t) / T
-    if (np.abs(counts - share) > 7.0 * np.sqrt(share)).any():
+    if ((counts - share) ** 2).sum() / share > CHI_SQUARE:
         return f"t is not uniform: counts {counts.tolist()} of {len(t)}"
     if len(trials) > 1 and all(np.array_equal(trials[0].t, trial.t) for trial in trials[1:]):
         return "the same timesteps at every call"
     return None
+
+
+def _noise(loss: _Loss, seen: LossObservation) -> Finding | None:
+    """The network is shown x_0 mixed with noise from N(0, I), whoever drew that."""
+    if not seen.large:
+        return None  # which the caller says
+    checked = f"what {loss.name} shows to the network"
+    expected = "x_t, made of x_0 and noise ε ~ N(0, I) by the forward process"
+    if not all(trial.mixed for trial in seen.large + seen.trials):
+        return Finding(checked, expected, "a tensor that is not the x_t of this x_0 and this noise", loss.name,
+                       EQUATIONS[loss.predictor])
+    seen.noise_problem = not_standard_normal(np.concatenate([trial.eps for trial in seen.large]))
+    if seen.noise_problem is None and any(
+            np.array_equal(a.eps, b.eps) for a, b in pairwise(seen.large) if a.eps.shape == b.eps.shape):
+        seen.noise_problem = "the same noise at every call"
+    if seen.noise_problem is None:
+        return None
+    return Finding(checked, expected, f"other noise: {seen.noise_problem}", loss.name, EQUATIONS[loss.predictor])
 
 
 def _target(answer: Answer, loss: _Loss, seen: LossObservation, chosen) -> Finding | None:  # type: ignore[no-untyped-def]

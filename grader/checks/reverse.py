@@ -2,7 +2,8 @@
 
 A step is x_{t-1} = a_t x_t + b_t out + sigma_t z with `out` what the network gave. Calling it twice under the same
 seed, with inputs and with zeros, cancels z: the difference gives a_t and b_t to rounding. The call on zeros leaves
-sigma_t z, whose spread over a large batch gives sigma_t.
+sigma_t z. Where z is what one randn_like draws under that seed, sigma_t follows to rounding; elsewhere its spread over
+a large batch gives sigma_t.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grader import reference
 from grader.checks.base import (
@@ -40,6 +42,8 @@ EQUATIONS = {
 VARIANCE = "σ_t² = β̃_t = (1 − ᾱ_{t−1})/(1 − ᾱ_t) · β_t   (DDPM Sec. 3.2)"
 POINTS, IMAGES = (16384, 2), (128, 3, 12, 10)
 SPREAD_SLACK = 6.0  # standard errors of an estimated spread
+EXACT_SLACK = 1e-3  # relative, where z is known: the least known mistake is off by 1e-2
+NO_NOISE = 1e-4
 
 
 @dataclass
@@ -52,7 +56,10 @@ class StepObservation:
     a: dict[int, float] = field(default_factory=dict)
     b: dict[int, float] = field(default_factory=dict)
     residual: dict[int, float] = field(default_factory=dict)  # part of the mean that (a, b) do not explain
+    bracketed: dict[int, bool] = field(default_factory=dict)  # whether k (x_t - c) out explains it instead
     sigma: dict[int, float] = field(default_factory=dict)
+    slack: dict[int, float] = field(default_factory=dict)  # of sigma, relative
+    offset: dict[int, float] = field(default_factory=dict)  # largest number added to the mean
     noise: dict[int, str] = field(default_factory=dict)  # how z departs from N(0, 1)
     t_shown: dict[int, float] = field(default_factory=dict)  # t that the network was asked at (Task 1)
     x_shown: dict[int, bool] = field(default_factory=dict)  # whether the network was shown x_t itself (Task 1)
@@ -89,11 +96,10 @@ def _judge(bench: Bench, step: _Step) -> Judgement:
     judgement = Judgement(observations=[seen])
     runs = {t: asked(partial(_run, bench, step, schedule, t, seen)) for t in seen.ts}
     for label, t in STEPS.items():
-        judgement.checks.append(judged(f"mean.{label}", 0.5, lambda t=t: _mean(answered(runs[t]), step, seen, t)))
+        judgement.checks.append(judged(f"mean.{label}", 0.5, partial(_mean, runs[t], step, seen, t)))
     for label, t in STEPS.items():
-        judgement.checks.append(judged(f"variance.{label}", 0.5,
-                                       lambda t=t: _variance(answered(runs[t]), step, seen, t, bench)))
-    judgement.checks.append(judged("last_step", 1.0, lambda: _last_step(answered(runs[0]), step, seen)))
+        judgement.checks.append(judged(f"variance.{label}", 0.5, partial(_variance, runs[t], step, seen, t, bench)))
+    judgement.checks.append(judged("last_step", 1.0, partial(_last_step, runs[0], step, seen)))
     judgement.remarks += _form_remarks(runs, step)
     return judgement
 
@@ -107,22 +113,23 @@ def _run(bench: Bench, step: _Step, schedule: Schedule, t: int, seen: StepObserv
     if step is P_SAMPLE:
         arrays: Arrays = {"x": xt} | network_coefficients(bench, 2)
         answer = bench.ask(step.probe, params, arrays)
-        out = _network(arrays, xt, t) - _network(arrays, np.zeros_like(xt), t)
-        zero_out = _network(arrays, np.zeros_like(xt), t)
         seen.t_shown[t] = float(answer.arrays["net.0.t"][0]) if "net.0.t" in answer.arrays else np.nan
+        # At the t that it was asked at: another one than t costs the mean alone, not the noise.
+        zero_out = _network(arrays, np.zeros_like(xt), float(np.nan_to_num(seen.t_shown[t], nan=t)))
+        out = _network(arrays, xt, t) - _network(arrays, np.zeros_like(xt), t)
         seen.x_shown[t] = bool(np.allclose(answer.arrays.get("net.0.x", np.nan), xt, atol=1e-6))
     else:
         # The predictions of a perfect network: an x_0 inside [-1, 1], so that editions that clamp it are right too.
-        outputs = {"noise": eps, "x0": x0,
+        outputs: Arrays = {"noise": eps, "x0": x0,
                    "mean": reference.posterior_mean(schedule, x0.astype(float), xt.astype(float), index)}
-        out32 = outputs[step.predictor].astype(np.float32)
+        out32 = np.asarray(outputs[step.predictor], dtype=np.float32)
         answer = bench.ask(step.probe, params | {"predictor": step.predictor}, {"x": xt, "out": out32})
         out, zero_out = out32.astype(float), np.zeros(step.shape)
     _observe(answer, xt.astype(float), out, zero_out, step, t, seen)
     return answer
 
 
-def _network(arrays: Arrays, x: Array, t: int) -> Array:
+def _network(arrays: Arrays, x: NDArray[np.float32], t: float) -> Array:
     """The stand-in network of the worker, in float64."""
     weight, slope, bias = (arrays[name].astype(float) for name in ("weight", "slope", "bias"))
     return np.asarray(x.astype(float) @ weight.T + t * slope + bias)
@@ -139,9 +146,12 @@ def _observe(answer: Answer, xt: Array, out: Array, zero_out: Array, step: _Step
     (a, b), *_ = np.linalg.lstsq(columns, target, rcond=None)
     seen.a[t], seen.b[t] = float(a), float(b)
     seen.residual[t] = float(np.abs(columns @ np.array([a, b]) - target).max())
+    if seen.residual[t] > 1e-3:
+        b, seen.bracketed[t] = _bracket(xt, out, zero_out, target, b)
     noise = of_zeros - b * zero_out
-    seen.sigma[t] = float(noise.std())
-    if seen.sigma[t] > 1e-4:
+    seen.offset[t] = float(np.abs(noise).max())
+    seen.sigma[t], seen.slack[t] = _spread(noise, answer.arrays.get("draw"), seen)
+    if seen.sigma[t] > NO_NOISE:
         departure = not_standard_normal(noise / noise.std())
         again = answer.arrays.get("again")
         if departure is None and again is not None and np.array_equal(again, answer.arrays["of_zeros"]):
@@ -150,12 +160,32 @@ def _observe(answer: Answer, xt: Array, out: Array, zero_out: Array, step: _Step
             seen.noise[t] = departure
 
 
+def _bracket(xt: Array, out: Array, zero_out: Array, target: Array, b: float) -> tuple[float, bool]:
+    """Whether k (x_t - c) out explains a step that no a x_t + b out does, and then the -k c of its call on zeros."""
+    columns = np.stack([(xt * (out + zero_out)).ravel(), out.ravel()], axis=1)
+    pair, *_ = np.linalg.lstsq(columns, target, rcond=None)
+    if np.abs(columns @ pair - target).max() > 1e-3 * max(1.0, float(np.abs(target).max())):
+        return b, False
+    return float(pair[1]), True
+
+
+def _spread(noise: Array, draw: Array | None, seen: StepObservation) -> tuple[float, float]:
+    """sigma_t, and the relative slack that its estimate needs."""
+    if draw is not None and draw.shape == noise.shape:
+        z = draw.astype(float)
+        scale = float((noise * z).sum() / max(float((z * z).sum()), 1.0))
+        if np.abs(noise - scale * z).max() < 1e-4 * abs(scale) + 1e-5 and not_standard_normal(z) is None:
+            return abs(scale), EXACT_SLACK
+    return float(noise.std()), SPREAD_SLACK * seen.relative_error
+
+
 def _well_formed(answer: Answer, step: _Step, t: int) -> Finding | None:
     return take(answer, "of_x", step.shape, f"{step.name} at t = {t} of T = {SHORT['T']}")[1]
 
 
 def _where(answer: Answer, step: _Step, t: int) -> str:
-    return f"{answer.data.get('entry', step.name)}, t = {t} given as {answer.data.get('form')}, x_t of shape {step.shape}"
+    form = answer.data.get("form")
+    return f"{answer.data.get('entry', step.name)}, t = {t} given as {form}, x_t of shape {step.shape}"
 
 
 def _wrong_coefficients(seen: StepObservation, right: StepTables, t: int) -> str | None:
@@ -168,13 +198,15 @@ def _wrong_coefficients(seen: StepObservation, right: StepTables, t: int) -> str
     return f"x_{{t−1}} = a_t x_t + b_t out + noise with {', '.join(parts)}" if parts else None
 
 
-def _mean(answer: Answer, step: _Step, seen: StepObservation, t: int) -> Finding | None:
+def _mean(run: Answer | ProbeFailure, step: _Step, seen: StepObservation, t: int) -> Finding | None:
+    answer = answered(run)
     malformed = _well_formed(answer, step, t)
     if malformed:
         return malformed
     checked = f"the mean of {step.name} at t = {t} of T = {SHORT['T']}"
     if step is P_SAMPLE and (not seen.x_shown[t] or abs(seen.t_shown[t] - t) > 1e-6):
         shown = f"t = {seen.t_shown[t]:g}" if seen.x_shown[t] else "other points than x_t"
+        shown = "nothing" if np.isnan(seen.t_shown[t]) else shown
         return Finding(checked, f"the network is asked for the noise of x_t at t = {t}", f"it was shown {shown}",
                        _where(answer, step, t), EQUATIONS["noise"])
     wrong = _wrong_coefficients(seen, reference.step_tables(seen.schedule, step.predictor), t)
@@ -184,7 +216,8 @@ def _mean(answer: Answer, step: _Step, seen: StepObservation, t: int) -> Finding
                    _where(answer, step, t), EQUATIONS[step.predictor])
 
 
-def _variance(answer: Answer, step: _Step, seen: StepObservation, t: int, bench: Bench) -> Finding | None:
+def _variance(run: Answer | ProbeFailure, step: _Step, seen: StepObservation, t: int, bench: Bench) -> Finding | None:
+    answer = answered(run)
     malformed = _well_formed(answer, step, t)
     if malformed:
         return malformed
@@ -192,8 +225,7 @@ def _variance(answer: Answer, step: _Step, seen: StepObservation, t: int, bench:
              for name in bench.policy.variances}
     checked = f"the noise that {step.name} adds at t = {t} of T = {SHORT['T']}"
     expected = "z ~ N(0, I) times " + " or ".join(f"σ_t = {sigma:.4f} ({name})" for name, sigma in right.items())
-    slack = SPREAD_SLACK * seen.relative_error
-    if all(abs(seen.sigma[t] / sigma - 1.0) > slack for sigma in right.values()):
+    if all(abs(seen.sigma[t] / sigma - 1.0) > seen.slack[t] for sigma in right.values()):
         got = f"σ_t = {seen.sigma[t]:.4f} over {int(np.prod(step.shape))} draws"
         return Finding(checked, expected, got, _where(answer, step, t), VARIANCE)
     if t in seen.noise:
@@ -201,14 +233,21 @@ def _variance(answer: Answer, step: _Step, seen: StepObservation, t: int, bench:
     return None
 
 
-def _last_step(answer: Answer, step: _Step, seen: StepObservation) -> Finding | None:
+def _last_step(run: Answer | ProbeFailure, step: _Step, seen: StepObservation) -> Finding | None:
+    answer = answered(run)
     malformed = _well_formed(answer, step, 0)
     if malformed:
         return malformed
     checked = f"{step.name} at t = 0, the last step: the mean alone, no noise"
-    if seen.sigma[0] > 1e-4:
-        return Finding(checked, "no noise at t = 0", f"noise of standard deviation {seen.sigma[0]:.4f}",
-                       _where(answer, step, 0), "z = 0 in the last step   (DDPM Algorithm 2)")
+    if seen.offset[0] > NO_NOISE:
+        got = (f"noise of standard deviation {seen.sigma[0]:.4f}" if seen.sigma[0] > NO_NOISE
+               else f"a number of size {seen.offset[0]:.4f} added to the mean")
+        return Finding(checked, "no noise at t = 0", got, _where(answer, step, 0),
+                       "z = 0 in the last step   (DDPM Algorithm 2)")
+    if step.predictor == "mean" and all(sigma <= NO_NOISE for sigma in seen.sigma.values()):
+        # Leaving the noise out at t = 0 is no merit of a step that hands its input on at every t.
+        return Finding(checked, "noise at every t but this one", "no noise at any t", _where(answer, step, 0),
+                       EQUATIONS["mean"])
     wrong = _wrong_coefficients(seen, reference.step_tables(seen.schedule, step.predictor), 0)
     if wrong is None:
         return None

@@ -48,9 +48,8 @@ def _other_clip(seen: CosineObservation) -> bool:
     """Right everywhere but where the betas end at one constant that is not 0.999."""
     def fits(T: int, got: Array) -> bool:
         top = float(np.nanmax(got))
-        return abs(top - 0.999) > 1e-5 and top < 0.999999 and bool(
-            np.allclose(got, np.minimum(Schedule.cosine(T).betas, top), rtol=2e-3)) or (
-            0.999 < top < 0.999999 and bool(np.allclose(got[:-1], Schedule.cosine(T).betas[:-1], rtol=2e-3)))
+        right = Schedule.cosine(T).betas
+        return abs(top - 0.999) > 1e-5 and top < 0.999999 and bool(np.allclose(got, np.minimum(right, top), rtol=2e-3))
     return bool(seen.betas) and all(fits(T, got) for T, got in seen.betas.items())
 
 
@@ -93,8 +92,8 @@ CATALOGUE = [
          computes(lambda T: _betas(np.cos((_grid(T) + 0.008) / 1.008 * np.pi) ** 2))),
         ("alpha-bar-as-betas", "the table of ᾱ is used as the betas",
          "The cosine describes ᾱ. The betas follow from the ratio of neighbouring values.",
-         computes(lambda T: cosine_f(_grid(T))[1:] / cosine_f(np.zeros(1)), lambda T: cosine_f(_grid(T))[:-1] / cosine_f(np.zeros(1)),
-                  lambda T: cosine_f(_grid(T))[1:])),
+         computes(lambda T: cosine_f(_grid(T))[1:] / cosine_f(np.zeros(1)),
+                  lambda T: cosine_f(_grid(T))[:-1] / cosine_f(np.zeros(1)), lambda T: cosine_f(_grid(T))[1:])),
         ("alphas-as-betas", "the alphas are used as the betas",
          "The ratio of neighbouring ᾱ is α. What is β then?",
          computes(lambda T: cosine_f(_grid(T))[1:] / cosine_f(_grid(T))[:-1])),
@@ -113,6 +112,7 @@ CATALOGUE = [
              lambda T: _clipped(np.append(_betas(cosine_f(np.linspace(0, 1, T))), 0.999)),
              lambda T: _clipped(_betas(np.append(cosine_f(np.zeros(1)), cosine_f(np.arange(T) / T)))),
              lambda T: _clipped(_betas(np.append(1.0, cosine_f(np.linspace(0, 1, T))))),
+             lambda T: _clipped(_betas(np.append(cosine_f(np.zeros(1)), cosine_f(np.linspace(0, 1, T))))),
              lambda T: _clipped(_betas(cosine_f(np.linspace(0, 1, T + 1) * T / (T + 1)))))(seen)),
         ("cosine-one-too-many", "T + 1 betas are returned",
          "T + 1 values of ᾱ have T ratios of neighbours.", _length(1)),

@@ -21,9 +21,10 @@ Target = Callable[[Schedule, Trial], Array]
 def values(*predicted: Value) -> Callable[[LossObservation], bool]:
     """Matches losses that are another function of the right target, in every trial, while the right one is not."""
     def fits(seen: LossObservation, value: Value) -> bool:
-        forms = len(list(right_targets(seen, seen.trials[0])))
-        return any(all(trial.loss.size == 1 and agrees(trial.value, value(seen, trial, list(right_targets(seen, trial))[k]))
-                       for trial in seen.trials) for k in range(forms))
+        def agreeing(trial: Trial) -> list[bool]:
+            return [trial.loss.size == 1 and agrees(trial.value, value(seen, trial, target))
+                    for target in right_targets(seen, trial)]
+        return any(all(form) for form in zip(*map(agreeing, seen.trials), strict=True))
     return lambda seen: bool(seen.trials) and any(fits(seen, value) for value in predicted)
 
 
@@ -46,15 +47,16 @@ def _right(seen: LossObservation) -> bool:
 def posterior(of_xt: Callable[[Schedule], Array], of_x0: Callable[[Schedule], Array]) -> Target:
     """A posterior mean with other weights of x_t and x_0; tables of shape (T,)."""
     def target(s: Schedule, trial: Trial) -> Array:
-        t, n = np.clip(trial.t, 0, s.T - 1), trial.x0.ndim
-        return np.asarray(reference.per_sample(of_xt(s), t, n) * trial.x_t + reference.per_sample(of_x0(s), t, n) * trial.x0)
+        t, n = trial.level, trial.x0.ndim
+        a, b = (reference.per_sample(table(s), t, n) for table in (of_xt, of_x0))
+        return np.asarray(a * trial.x_t + b * trial.x0)
     return target
 
 
 def from_noise(a: Callable[[Schedule], Array], b: Callable[[Schedule], Array]) -> Target:
     """A posterior mean from the noise with other weights; tables of shape (T,)."""
     def target(s: Schedule, trial: Trial) -> Array:
-        t, n = np.clip(trial.t, 0, s.T - 1), trial.x0.ndim
+        t, n = trial.level, trial.x0.ndim
         return np.asarray(reference.per_sample(a(s), t, n) * trial.x_t + reference.per_sample(b(s), t, n) * trial.eps)
     return target
 
@@ -67,15 +69,33 @@ def _weights(previous: Callable[[Schedule], Array]) -> Target:
 
 def _independent_noise(seen: LossObservation) -> bool:
     """The value of a loss against noise that has nothing to do with what the network was shown."""
+    if any(trial.noisings > 1 and not trial.mixed for trial in seen.trials):
+        return True  # x_t of one call, the noise of another
     trials = [trial for trial in seen.large if trial.loss.size == 1]
-    if not trials or _right(seen):
-        return False
-    excess = []
-    for trial in trials:
-        expected = float((trial.out**2).mean()) + 1.0
-        spread = np.sqrt((2.0 + 4.0 * float((trial.out**2).mean())) / trial.out.size)
-        excess.append(abs(trial.value - expected) < 6 * spread)
-    return all(excess)
+    return bool(trials) and not _right(seen) and all(_against_fresh_noise(seen, trial) for trial in trials)
+
+
+def _against_fresh_noise(seen: LossObservation, trial: Trial) -> bool:
+    """The target is fresh noise, or a mean that is made of it: a x_t + b z with a = 0, b = 1 or those of Eq. 11."""
+    a, b = np.zeros(1), np.ones(1)
+    if seen.predictor == "mean":
+        right = reference.step_tables(seen.schedule, "noise")
+        a, b = (reference.per_sample(table, trial.level, trial.x0.ndim) for table in (right.a, right.b))
+    rest = trial.out - a * trial.x_t
+    expected = float((rest**2 + b**2).mean())
+    spread = np.sqrt(float((2 * b**4 + 4 * b**2 * rest**2).mean()) / trial.out.size)
+    return bool(abs(trial.value - expected) < 6 * spread)
+
+
+def _weighted(seen: LossObservation) -> bool:
+    """The squared error over the variance of the step, twice or not, in every batch without t = 0, where that is 0."""
+    trials = [trial for trial in seen.trials if trial.loss.size == 1 and (trial.level > 0).all()]
+    variances = (seen.schedule.posterior_variance, seen.schedule.betas)
+
+    def fits(variance: Array, factor: float) -> bool:
+        return all(any(agrees(trial.value, factor * float(((trial.out - y) ** 2 / reference.per_sample(
+            variance, trial.level, y.ndim)).mean())) for y in right_targets(seen, trial)) for trial in trials)
+    return bool(trials) and any(fits(variance, factor) for variance in variances for factor in (0.5, 1.0))
 
 
 def _network_sees(what: Callable[[Trial], Array]) -> Callable[[LossObservation], bool]:
@@ -116,7 +136,7 @@ _TARGETS = [
                   "With the predictor 'x0' the network estimates the clean image: compare its output with that.",
                   EQUATIONS["x0"], targets(lambda s, trial: trial.eps)),
     Misconception("noise-for-mean-target", MEAN, "the target is the noise instead of the posterior mean",
-                  "With the predictor 'mean' the network estimates the mean of q(x_{t−1} | x_t, x_0). Compute that first.",
+                  "With the predictor 'mean' the network estimates the mean of q(x_{t−1} | x_t, x_0): compute that.",
                   EQUATIONS["mean"], targets(lambda s, trial: trial.eps)),
     Misconception("x0-for-mean-target", MEAN, "the target is x_0 instead of the posterior mean",
                   "The posterior mean lies between x_0 and x_t; only at t = 0 is it x_0.",
@@ -125,11 +145,11 @@ _TARGETS = [
                  "A network that copies its input would have loss 0. What is it meant to find out about x_t?",
                  targets(lambda s, trial: trial.x_t)),
     Misconception("loss-clamped-alpha-bar-at-t0", MEAN, "ᾱ before the first step is taken from a clamped index",
-                  "Clamping t − 1 to 0 reads ᾱ_0 twice. Before the first step nothing has been destroyed: what is ᾱ there?",
+                  "Clamping t − 1 to 0 reads ᾱ_0 twice. Before the first step nothing is lost yet: what is ᾱ there?",
                   EQUATIONS["mean"], targets(_weights(lambda s: np.append(s.ab[:1], s.ab[:-1])),
                                              _weights(lambda s: np.roll(s.ab, 1)))),
     Misconception("loss-posterior-weights-swapped", MEAN, "the weights of x_0 and x_t are exchanged in the target",
-                  "At small t the posterior mean is almost x_0; at large t it is almost x_t. Which weight is large where?",
+                  "At small t the posterior mean is almost x_0, at large t almost x_t. Which weight is large where?",
                   EQUATIONS["mean"], targets(posterior(lambda s: reference.posterior_mean_tables(s)[1],
                                                        lambda s: reference.posterior_mean_tables(s)[0]))),
     Misconception("loss-posterior-not-shifted", MEAN, "ᾱ_t is used where ᾱ_{t−1} belongs in the target",
@@ -159,6 +179,9 @@ _TARGETS = [
                  "the target noise is not the noise inside x_t",
                  "Draw the noise once, keep it, make x_t with it and compare with the same tensor: against fresh noise "
                  "the loss can never fall below 1.", _independent_noise),
+    *_everywhere(_EACH, "loss-noise-not-standard", "the noise that makes x_t is not fresh standard Gaussian noise",
+                 "ε ~ N(0, I) has the shape of x_0: randn, not rand, and a fresh draw for every number in it.",
+                 lambda seen: seen.noise_problem is not None and _right(seen)),
     *_everywhere({"noise": NOISE, "x0": X0, "mean": MEAN}, "network-sees-x0", "the network is shown x_0 instead of x_t",
                  "The network learns to look through noise: it has to be given the noisy x_t.",
                  _network_sees(lambda trial: trial.x0)),
@@ -185,6 +208,9 @@ _REDUCTIONS = [
                  "L_simple has weight 1: no half in front.",
                  values(lambda _, trial, y: 0.5 * mean_square(trial.out, y),
                         lambda _, trial, y: 2.0 * mean_square(trial.out, y))),
+    Misconception("loss-weighted", MEAN, "the squared error is divided by the variance of the step",
+                  "That is the bound itself. This lab trains with the unweighted error, which DDPM found to be better.",
+                  EQUATIONS["mean"], _weighted),
     *_everywhere(_EACH, "error-not-squared", "the difference is not squared",
                  "Errors of opposite sign must not cancel.",
                  values(lambda _, trial, y: (trial.out - y).mean(), lambda _, trial, y: (y - trial.out).mean(),
@@ -207,12 +233,15 @@ _TIMESTEPS = [
                  _t_says("whole batch")),
     *_everywhere(_EACH, "t-from-1", "t = 0 is never drawn", "Code t = 0 is the paper's t = 1: it belongs to the range.",
                  _t_range(1, 0)),
-    *_everywhere(_EACH, "t-from-1-to-T", "t is drawn from 1 … T", "The tables hold 0 … T − 1: code t = 0 is the paper's t = 1.",
-                 _t_range(1, 1)),
+    *_everywhere(_EACH, "t-from-1-to-T", "t is drawn from 1 … T",
+                 "The tables hold 0 … T − 1: code t = 0 is the paper's t = 1.", _t_range(1, 1)),
     *_everywhere(_EACH, "t-up-to-T", "t is drawn from 0 … T", "randint leaves out its upper end: no + 1 is needed.",
                  _t_range(0, 1)),
-    *_everywhere(_EACH, "t-misses-the-last", "t = T − 1 is never drawn", "randint leaves out its upper end: no − 1 is needed.",
-                 _t_range(0, -1)),
+    *_everywhere(_EACH, "t-misses-the-last", "t = T − 1 is never drawn",
+                 "randint leaves out its upper end: no − 1 is needed.", _t_range(0, -1)),
+    *_everywhere(_EACH, "t-same-at-every-call", "the same timesteps are drawn at every call",
+                 "Draw new timesteps for every batch: with a fixed list or seed a sample is shown at one level only.",
+                 _t_says("same timesteps")),
     *_everywhere(_EACH, "t-not-uniform", "the timesteps are not drawn uniformly",
                  "Every t from 0 to T − 1 is as likely as any other.", _t_says("not uniform")),
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from grader.checks.reverse import EQUATIONS, VARIANCE, StepObservation
+from grader.checks.reverse import EQUATIONS, NO_NOISE, VARIANCE, StepObservation
 from grader.diagnosis.base import Misconception
 from grader.reference import Array, Schedule, posterior_mean_tables, step_tables
 
@@ -35,10 +35,10 @@ def means(*variants: Callable[[Schedule], Pair]) -> Callable[[StepObservation], 
 
 
 def spreads(*variants: Callable[[Schedule], Array]) -> Callable[[StepObservation], bool]:
-    """Matches sigma_t at every t > 0 that was observed, to six standard errors."""
+    """Matches sigma_t at every t > 0 that was observed, as closely as it is known."""
     def fits(seen: StepObservation, sigma: Array) -> bool:
         ts = [t for t in seen.ts if t > 0 and t in seen.sigma]
-        return bool(ts) and all(abs(seen.sigma[t] - sigma[t]) <= 6 * seen.relative_error * sigma[t] + 1e-6 for t in ts)
+        return bool(ts) and all(abs(seen.sigma[t] - sigma[t]) <= seen.slack[t] * sigma[t] + 1e-6 for t in ts)
 
     def matches(seen: StepObservation) -> bool:
         right = np.sqrt(seen.schedule.posterior_variance)
@@ -81,13 +81,27 @@ def _wrapped_at_zero(s: Schedule) -> Pair:
 
 def _bracket(seen: StepObservation) -> bool:
     """(x_t - c) * eps instead of x_t - c * eps: a product of both, which no (a, b) explains."""
-    s = seen.schedule
     ts = [t for t in seen.ts if t in seen.a]
-    return bool(ts) and all(seen.residual[t] > 0.3 and abs(seen.a[t]) < 0.5 * s.alphas[t] ** -0.5 for t in ts)
+    return bool(ts) and all(seen.bracketed.get(t, False) for t in ts)
+
+
+def _silent_at(which: Callable[[Schedule], int]) -> Callable[[StepObservation], bool]:
+    """No noise at just one of the observed t > 0, and the right noise at the others."""
+    def matches(seen: StepObservation) -> bool:
+        ts = [t for t in seen.ts if t > 0 and t in seen.sigma]
+        silent = [t for t in ts if seen.sigma[t] <= NO_NOISE]
+        right = np.sqrt(seen.schedule.posterior_variance)
+        return silent == [which(seen.schedule)] and all(
+            abs(seen.sigma[t] / right[t] - 1) <= seen.slack[t] for t in ts if t not in silent)
+    return matches
 
 
 def _asked_elsewhere(seen: StepObservation) -> bool:
-    return any(not abs(t_shown - t) < 1e-6 for t, t_shown in seen.t_shown.items())
+    return any(abs(t_shown - t) > 1e-6 for t, t_shown in seen.t_shown.items())
+
+
+def _not_asked(seen: StepObservation) -> bool:
+    return bool(seen.t_shown) and all(np.isnan(t_shown) for t_shown in seen.t_shown.values())
 
 
 def _e(id_: str, rows: tuple[str, ...], title: str, hint: str, matches: Callable[[StepObservation], bool],
@@ -96,8 +110,11 @@ def _e(id_: str, rows: tuple[str, ...], title: str, hint: str, matches: Callable
 
 
 _NOISE_MEANS = [
+    _e("network-not-asked", ("task1.p_sample",), "the step does not ask the network",
+       "Which part of x_t is noise is what the network was trained to say: call it on x_t and t.",
+       _not_asked, EQUATIONS["noise"]),
     _e("network-asked-at-other-t", ("task1.p_sample",), "the network is asked at another timestep than t",
-       "The noise level of x_t is told to the network through t. Pass the same t on, one per sample, as a whole number.",
+       "The noise level of x_t is told to the network through t. Pass the same t on, one a sample, as a whole number.",
        _asked_elsewhere, EQUATIONS["noise"]),
     _e("one-over-alpha", NOISE, "the step divides by α_t instead of its square root",
        "One forward step multiplies by √(1 − β_t). What undoes that?",
@@ -140,7 +157,7 @@ _X0_MEANS = [
        "there, and what does the mean at t = 0 become?",
        means(_clamped_at_zero, _wrapped_at_zero), EQUATIONS["x0"]),
     _e("x0-treated-as-noise", X0, "the predicted x_0 is used as if it were the predicted noise",
-       "With the predictor 'x0' the network's output is the clean image: use the posterior mean in terms of x_0 and x_t.",
+       "With the predictor 'x0' the network's output is the clean image: use the posterior mean of x_0 and x_t.",
        means(_eq11), EQUATIONS["x0"]),
     _e("posterior-weights-swapped", X0, "the weights of x_0 and x_t are exchanged",
        "At small t the posterior mean is almost x_0; at large t it is almost x_t. Which weight is large where?",
@@ -229,6 +246,12 @@ _SPREADS = [
        "Only ᾱ_{t−1} is shifted; ᾱ_t and β_t are read at t.",
        spreads(lambda s: np.sqrt(_earlier(s.posterior_variance)), lambda s: np.sqrt(_later(s.posterior_variance)),
                lambda s: np.sqrt(_later(s.betas))), VARIANCE),
+    _e("no-noise-at-t1", ALL, "no noise is added at t = 1",
+       "Algorithm 2 counts from 1: its last step is code t = 0. A condition t > 1 leaves out one draw too many.",
+       _silent_at(lambda s: 1), "z = 0 in the last step   (DDPM Algorithm 2)"),
+    _e("no-noise-at-the-other-end", ALL, "no noise is added in the first reverse step, t = T − 1",
+       "Sampling runs from T − 1 down to 0: the step without noise is the last one that is taken.",
+       _silent_at(lambda s: s.T - 1), "z = 0 in the last step   (DDPM Algorithm 2)"),
     _e("step-noise-shared", ALL, "one draw of noise is shared by all samples or coordinates",
        "z has the shape of x_t: a fresh number for every coordinate of every sample.",
        lambda seen: any("share" in text for text in seen.noise.values()), VARIANCE),

@@ -8,6 +8,7 @@ from probing import (
     first_accepted,
     forms_of,
     need_tensor,
+    plain_draw,
     recorded,
 )
 from stubs import AffineNetwork, AffineNoising, AffineStep
@@ -132,6 +133,7 @@ def p_sample(half, params, arrays):
         shown = recorded(network.calls[-1:], "net", out, 1)
         out["of_zeros"], _, _ = run(torch.zeros_like(x), params["seeds"][0], [form])
         out["again"], _, _ = run(torch.zeros_like(x), params["seeds"][1], [form])
+        out["draw"] = plain_draw(half, params["seeds"][0], x)
     return {"form": form, "rejected": rejected, "network_calls": shown}, out
 
 

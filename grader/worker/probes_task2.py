@@ -5,7 +5,7 @@ import inspect
 import torch
 from loading import Missing, probe
 from probes_task1 import loss_trials
-from probing import affine_network, build_scheduler, first_accepted, forms_of, need_tensor
+from probing import affine_network, build_scheduler, first_accepted, forms_of, need_tensor, plain_draw
 from stubs import AffineNetwork, AffineNoising, GivenScheduler
 
 
@@ -88,6 +88,7 @@ def step(half, params, arrays):
         result["of_x"], _, _ = run(x, net_out, params["seeds"][0], label)
         result["of_zeros"], _, _ = run(zeros, zeros, params["seeds"][0], label)
         result["again"], _, _ = run(zeros, zeros, params["seeds"][1], label)
+        result["draw"] = plain_draw(half, params["seeds"][0], x)
     entry, form = label.split("|")
     return {"entry": entry, "form": form, "rejected": rejected}, result
 

@@ -44,6 +44,12 @@ def first_accepted(calls):
     raise first or Missing("nothing to call")
 
 
+def plain_draw(half, seed, x):
+    """What one call of randn_like(x) gives under `seed`: most steps draw just this, and their z is then known."""
+    half.seed(seed)
+    return torch.randn_like(x)
+
+
 def build_scheduler(cls, params):
     """A scheduler of the student's class; arguments that an edition does not know are left out."""
     names = inspect.signature(cls.__init__).parameters
