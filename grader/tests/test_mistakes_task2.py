@@ -1,0 +1,78 @@
+"""Every misconception about the image half, handed in and graded through the command line: the verdict, the points, the
+diagnosis, and nothing else touched."""
+
+import json
+
+import pytest
+
+from grader import cli
+from grader.classroom.cases import Case
+from grader.classroom.mistakes_task2 import CASES
+from grader.diagnosis import CATALOGUE
+from grader.tests.class_run import account, assert_only_this_row_suffers, grade_cases, rows_of
+
+BY_NAME = {case.name: case for case in CASES}
+KNOWN = {entry.id for entry in CATALOGUE if any(row.startswith("task2.") for row in entry.rows)}
+# The first case of a misconception, and all that has none, in every run; the same in other words with -m slow.
+FIRST = {case.diagnosis: case.name for case in reversed(CASES) if case.diagnosis}
+BRIEF = [case for case in CASES if not case.diagnosis or FIRST[case.diagnosis] == case.name]
+REST = [case for case in CASES if case not in BRIEF]
+COSINE = """
+steps = torch.arange(num_train_timesteps + 1, dtype=torch.float64)
+f = torch.cos((steps / num_train_timesteps + s) / (1 + s) * math.pi / 2) ** 2
+betas = (1 - f[1:] / f[:-1]).clamp(max={clip})
+"""
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory):
+    return grade_cases(BRIEF, tmp_path_factory.mktemp("mistakes"))
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory):
+    return grade_cases(REST, tmp_path_factory.mktemp("mistakes"), seed=1)
+
+
+@pytest.mark.parametrize("name", [case.name for case in BRIEF])
+def test_a_mistake_costs_its_own_row_and_is_named(brief, name):
+    assert_only_this_row_suffers(BY_NAME[name], brief[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [case.name for case in REST])
+def test_the_same_mistake_in_other_words_is_named_as_well(rest, name):
+    assert_only_this_row_suffers(BY_NAME[name], rest[name])
+
+
+def test_every_misconception_about_the_image_half_has_a_case():
+    assert KNOWN - {case.diagnosis for case in CASES} == set()
+
+
+def test_every_diagnosis_of_a_case_is_in_the_catalogue_for_its_row():
+    known = {(row, entry.id) for entry in CATALOGUE for row in entry.rows}
+    assert {(case.row, case.diagnosis) for case in CASES if case.diagnosis} - known == set()
+
+
+def test_every_row_of_the_image_half_has_several_cases():
+    rows = [case.row for case in CASES]
+    assert {row: rows.count(row) >= 10 for row in set(rows)} == dict.fromkeys(
+        [f"task2.{row}" for row in ("add_noise", "cosine", "step_noise", "step_x0", "step_mean",
+                                    "loss_noise", "loss_x0", "loss_mean")], True)
+
+
+def test_what_the_policy_allows_is_right(tmp_path):
+    beta = BY_NAME["step_mean-beta-for-beta-tilde"]
+    clips = [Case(f"clip-{clip}", bodies={"task2.cosine": COSINE.format(clip=clip)}) for clip in (0.99, 0.999, 0.9999)]
+    refused, *allowed = *clips, Case("beta", bodies=beta.bodies)
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[reverse_step]\nvariances = ["posterior", "beta"]\n[cosine]\nclips = [0.999, 0.9999]\n')
+    paths = [str(case.write(tmp_path / "in")) for case in (*allowed, refused)]
+    out = tmp_path / "out"
+    command = ["grade", *paths, "--out", str(out), "--only", "task2", "--no-training", "--seed", "0", "--jobs", "2"]
+    assert cli.main([*command, "--policy", str(policy)]) == cli.OK
+    for case in allowed:
+        for row in rows_of(json.loads((out / case.name / "result.json").read_text(encoding="utf-8"))).values():
+            assert row["verdict"] in ("passed", "needs_review"), account(row)
+    row = rows_of(json.loads((out / "clip-0.99" / "result.json").read_text(encoding="utf-8")))["task2.cosine"]
+    assert (row["verdict"], row["points"], row["diagnosis"]["id"]) == ("failed", 3.5, "cosine-other-clip"), account(row)
