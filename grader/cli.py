@@ -233,13 +233,14 @@ def _fid(args: list[str]) -> int:
 
 
 def _fid_parser() -> argparse.ArgumentParser:
-    parser = _parser("fid", epilog="Exit codes: 0 measured (whatever the points), 1 the images cannot be measured, 2 wrong usage, "
-                                   "3 a fault of the grader.\nfor example: ddpm-grader fid results/samples data/afhq/eval --json")
+    parser = _parser("fid", epilog="Exit codes: 0 measured (whatever the points), 1 the images cannot be measured, "
+                                   "2 wrong usage,\n3 a fault of the grader. For example:\n"
+                                   "  ddpm-grader fid results/samples data/afhq/eval --json")
     add = parser.add_argument
     add("generated", type=Path, metavar="GENERATED", help="folder of generated images")
     add("reference", type=Path, metavar="REFERENCE", nargs="?", default=Path("data/afhq/eval"),
         help="folder of real images, or an .npz of pytorch_fid --save-stats (default: %(default)s)")
-    add("--weights", type=Path, metavar="PATH", help="weights of another Inception, a state dict (default: pytorch-fid's)")
+    add("--weights", type=Path, metavar="PATH", help="state dict of another Inception (default: pytorch-fid's)")
     add("--training", type=Path, metavar="DIR", help="images that the model was trained on, to look for copies of them")
     add("--json", action="store_true", help="print one JSON object")
     add("--cache", type=Path, metavar="DIR", help="where measured folders are kept (default: ~/.cache/ddpm-grader/fid)")

@@ -135,13 +135,14 @@ def _fid(data: dict[str, Any]) -> FidPolicy:
     try:
         thresholds, points = tuple(map(float, data["thresholds"])), tuple(map(float, data["points"]))
         fid = FidPolicy(**{**data, "thresholds": thresholds, "points": points})
-        right = (len(thresholds) == len(points) > 0 and min(thresholds) > 0 and list(thresholds) == sorted(set(thresholds))
-                 and list(points) == sorted(points, reverse=True) and fid.replicates >= 2 and 0 < fid.confidence < 1)
+        rising = list(thresholds) == sorted(set(thresholds)) and min(thresholds, default=0) > 0
+        falling = list(points) == sorted(points, reverse=True) and len(points) == len(thresholds)
+        right = rising and falling and fid.replicates >= 2 and 0 < fid.confidence < 1
     except (TypeError, ValueError) as error:
         raise UsageError(f"the policy's [fid] has a value of the wrong kind: {error}") from error
     if not right:
-        raise UsageError("the policy's [fid] needs rising thresholds with as many falling points, at least 2 replicates, "
-                         "and a confidence between 0 and 1")
+        raise UsageError("the policy's [fid] needs rising thresholds with as many falling points, "
+                         "at least 2 replicates, and a confidence between 0 and 1")
     return fid
 
 

@@ -1,0 +1,1 @@
+"""FID that can be defended: distance, interval, KID, and a look at the images. Start at `measure.measure`."""
