@@ -19,6 +19,7 @@ Arrays = dict[str, NDArray[Any]]
 # With T = 10 and betas from 0.01 to 0.3, right rewrites in float32 agree to 3e-6 and every known mistake moves a
 # coefficient by 5e-4 or more: 1e-4 tells them apart.
 ATOL = 1e-4
+PATIENCE = 2  # timeouts of one row; a function may hang at one t alone
 SHORT: dict[str, Any] = {"T": 10, "beta_1": 0.01, "beta_T": 0.3, "mode": "linear"}
 
 
@@ -39,11 +40,23 @@ class Bench:
     half: str
     rng: np.random.Generator
     policy: Policy
+    hung: list[ProbeFailure] = field(default_factory=list)
 
     def ask(self, probe: str, params: dict[str, Any], arrays: Arrays | None = None,
             timeout_s: float | None = None) -> Answer:
-        """The raw answer of a probe. Raises ProbeFailure where the student's code gave none."""
-        return self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s)
+        """The raw answer of a probe. Raises ProbeFailure where the student's code gave none.
+
+        Code that hung PATIENCE times is not asked again: its row must not use up the time of the other rows.
+        """
+        if len(self.hung) >= PATIENCE:
+            last = self.hung[-1]
+            raise ProbeFailure(last.verdict, last.message, last.where)
+        try:
+            return self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s)
+        except ProbeFailure as failure:
+            if failure.verdict is Verdict.TIMEOUT:
+                self.hung.append(failure)
+            raise
 
     def renew(self) -> None:
         """Have the next question answered by a fresh process, which remembers nothing."""
