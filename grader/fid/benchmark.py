@@ -53,13 +53,13 @@ def _compare(scratch: Path, options: argparse.Namespace) -> int:
             "--json", "--device", options.device]
     saved, cache = str(scratch / "reference.npz"), scratch / "cache"
     plain = _run("pytorch_fid", [*theirs, str(generated), str(reference)], scratch)
-    _run("pytorch_fid --save-stats (reference)", [*theirs, "--save-stats", str(reference), saved], scratch)
-    plain_saved = _run("pytorch_fid, reference saved", [*theirs, str(generated), saved], scratch)
     cold = _run("grader fid, nothing cached", [*ours, "--cache", str(cache)], scratch)
     # The reference alone: what another student's images meet.
     make_images(generated, options.generated, options.seed + 2, falloff=1.1)
     warm = _run("grader fid, reference cached", [*ours, "--cache", str(cache)], scratch)
     again = _run("grader fid, all cached", [*ours, "--cache", str(cache)], scratch)
+    _run("pytorch_fid --save-stats (reference)", [*theirs, "--save-stats", str(reference), saved], scratch)
+    plain_saved = _run("pytorch_fid, reference saved", [*theirs, str(generated), saved], scratch)
 
     difference = abs(cold[1] / plain[1] - 1)
     print(f"\ntimes as fast as pytorch_fid: {plain[0] / cold[0]:.1f} with nothing cached, "

@@ -63,7 +63,8 @@ def _measure(folder: Folder, extractor: Extractor, what: str) -> Measured:
 def _read(file: Path, count: int) -> Measured | None:
     """The entry, or None where there is none or it is damaged: it is then measured anew."""
     try:
-        with np.load(file, allow_pickle=False) as entry:
+        # opened here, as numpy leaves a damaged file open
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as entry:
             known = Measured(**{field.name: entry[field.name] for field in fields(Measured)})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -7,6 +7,7 @@ so that Tr((S_1 S_2)^(1/2)) is the nuclear norm of that product: no square root 
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +49,9 @@ def from_statistics(mean: np.ndarray, covariance: np.ndarray) -> Gaussian:
 def read_statistics(path: Path) -> Gaussian:
     """Read `mu` and `sigma` of an .npz as `pytorch_fid --save-stats` writes it. Raises NotMeasurable."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             mean, covariance = file["mu"], file["sigma"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise NotMeasurable(f"{path} does not hold the statistics 'mu' and 'sigma': {error}\n"
                             "write them with: python -m pytorch_fid --save-stats FOLDER FILE.npz") from error
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or not (

@@ -111,11 +111,11 @@ class _Fixed:
         return float(np.sum((mean - self.other.mean) ** 2) + trace + self.other.trace - 2 * cross)
 
 
-def between_real(reference: np.ndarray, images: int, splits: int = 4, seed: int = 0) -> tuple[float, float]:
-    """What `images` real images would score: mean and standard deviation of the FID over splits of the reference.
+def between_real(reference: np.ndarray, images: int, splits: int = 20, seed: int = 0) -> np.ndarray:
+    """What `images` real images would score: FIDs (splits,) of subsets of the reference, features (M, D), M >= 4.
 
     Each split compares a subset with the rest, so that no image is on both sides. To first order the distance of two
-    sets of N and M images from one distribution goes with 1/N + 1/M, by which the mean is brought to the actual counts.
+    sets of N and M images from one distribution goes with 1/N + 1/M, by which it is brought to the actual counts.
     """
     features = np.asarray(reference, np.float64)
     features = features - features.mean(0)
@@ -127,5 +127,4 @@ def between_real(reference: np.ndarray, images: int, splits: int = 4, seed: int 
         order = rng.permutation(total)
         i, j = order[:part], order[part:]
         found.append(_distance(gram[np.ix_(i, i)], gram[np.ix_(j, j)], gram[np.ix_(i, j)]))
-    scale = (1 / images + 1 / total) / (1 / part + 1 / (total - part))
-    return float(np.mean(found) * scale), float(np.std(found, ddof=1) * scale)
+    return np.array(found) * ((1 / images + 1 / total) / (1 / part + 1 / (total - part)))

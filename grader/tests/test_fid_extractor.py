@@ -95,7 +95,8 @@ def test_images_of_several_sizes_keep_their_order(small):
 @pytest.mark.parametrize("form", ["published", "module", "prefixed", "nested", "safetensors"])
 def test_state_dicts_of_inception_are_read_under_every_name(state, theirs, tmp_path, form):
     tensors = {name: value for name, value in state.items() if name.startswith(("Conv2d_1a", "Mixed_7c"))}
-    blocks = {name: value for name, value in theirs.state_dict().items() if name.startswith(("blocks.0.0", "blocks.3.2"))}
+    heads = ("blocks.0.0", "blocks.3.2")
+    blocks = {name: value for name, value in theirs.state_dict().items() if name.startswith(heads)}
     content = {"published": tensors, "module": blocks, "safetensors": tensors,
                "prefixed": {f"module.inception.{name}": value for name, value in blocks.items()} | {
                    "module.linear.weight": torch.zeros(3, 2048)},

@@ -62,7 +62,7 @@ def test_a_missing_an_empty_and_a_lonely_folder_say_what_to_do(tmp_path):
         with pytest.raises(NotMeasurable) as caught:
             open_folder(tmp_path / name, "generated")
         assert str(caught.value) == text
-    with pytest.raises(NotMeasurable, match="prepare the evaluation images with: python dataset.py"):
+    with pytest.raises(NotMeasurable, match=r"prepare the evaluation images with: python dataset\.py"):
         open_folder(tmp_path / "absent", "reference")
 
 
