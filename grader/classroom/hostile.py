@@ -49,7 +49,7 @@ UNSETTLED = ("task2.add_noise", "task2.step_noise")
 SHORT_LIMITS = """
 [limits]
 import_s = 20
-probe_s = 6
+probe_s = 4
 memory_mib = 1536
 processes = 24
 output_mib = 4
