@@ -60,6 +60,7 @@ CASES: tuple[Case, ...] = (
     """),
     case("x0-unchanged", 0.0, "x_t = x_0"),
     case("noise-left-out", 0.0, "x_t = torch.sqrt(self.lookup(self.alphas_cumprod, t, x_0)) * x_0"),
+    case("signal-left-out", 1.5, "x_t = torch.sqrt(1 - self.lookup(self.alphas_cumprod, t, x_0)) * eps"),
     case("signal-not-scaled", 2.0, "x_t = x_0 + torch.sqrt(1 - self.lookup(self.alphas_cumprod, t, x_0)) * eps"),
     case("noise-not-scaled", 2.0, "x_t = torch.sqrt(self.lookup(self.alphas_cumprod, t, x_0)) * x_0 + eps"),
     case("noise-subtracted", 2.0, """
