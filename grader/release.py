@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HALVES = ("2d_plot_diffusion_todo", "image_diffusion_todo")
 MANIFEST = ".ddpm-lab-edition.json"  # in an edition's folder: the files that it was released with
 KEPT_OUT = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "MARK SCHEME")
+MADE_HERE = {"results", "samples", "figures"}  # by someone who ran the lab's scripts in the folder
 TRIVIAL = 10  # characters without white space; shorter lines, such as `return x`, give nothing away
 
 Files = dict[str, bytes]  # relative path with forward slashes -> contents
@@ -69,7 +70,8 @@ def release_halves(root: Path = ROOT) -> tuple[str, ...]:
         if not (root / half).is_dir():
             continue
         for path in sorted((root / half).rglob("*")):
-            if path.is_file() and path.relative_to(root).as_posix() not in files and _is_source(path):
+            ours = path.is_file() and _is_source(path) and not MADE_HERE & set(path.relative_to(root).parts)
+            if ours and path.relative_to(root).as_posix() not in files:
                 path.unlink()  # of an earlier release, and no longer in solutions/
     _write(root, files)
     return tuple(sorted(files))
@@ -95,7 +97,7 @@ def halves_files() -> Files:
         folder = ROOT / "solutions" / half
         if not folder.is_dir():
             raise UsageError(f"a release needs the repository's solutions/: {folder} is not there")
-        for path in _sources(folder):
+        for path in _sources(folder, MADE_HERE):
             files[path.relative_to(ROOT / "solutions").as_posix()] = student_version(path)
     return files
 
@@ -173,7 +175,7 @@ def solution_lines() -> list[str]:
     """Every line of every solution region and hidden test that is long enough to give something away."""
     found: list[str] = []
     for half in HALVES:
-        for path in _sources(ROOT / "solutions" / half):
+        for path in _sources(ROOT / "solutions" / half, MADE_HERE):
             if path.suffix in (".py", ".ipynb"):
                 found += _hidden_lines(_source_text(path.name, path.read_bytes()))
     return [line for line in found if len(_squeeze(line)) >= TRIVIAL]
@@ -202,8 +204,9 @@ def _squeeze(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-def _sources(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_source(path)]
+def _sources(folder: Path, left_out: Collection[str] = ()) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_source(path)
+            and not set(left_out) & set(path.relative_to(folder).parts)]
 
 
 def _is_source(path: Path) -> bool:

@@ -69,10 +69,11 @@ class AttentionBlock(nn.Module):
         self.norm = nn.GroupNorm(32, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.out = scaled_down(nn.Conv2d(channels, channels, kernel_size=1))
+        self.attend = attention  # plain.py puts two products in its place
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H*W, 3C)
-        h = attention(*pixels.chunk(3, dim=-1))  # (B, H*W, C)
+        h = self.attend(*pixels.chunk(3, dim=-1))  # (B, H*W, C)
         return x + self.out(h.transpose(1, 2).reshape(x.shape))
 
 

@@ -1,0 +1,152 @@
+"""Images per second of the plain and the default loops, side by side, and their share of the device's peak.
+
+    python benchmark.py                                   the full model, on the GPU if there is one
+    python benchmark.py --small --device cpu --batch_sizes 16 64
+
+The images are JPEGs made up for the purpose, of AFHQ's 512x512 pixels unless --jpeg_size says otherwise. Sampling is
+measured on fewer timesteps than 1,000 and given for 1,000.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import fast
+import numpy as np
+import plain
+import torch
+from dataset import decode_files, folder_files
+from errors import device_named, run_script
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+from train import FULL, SMALL, make_module
+
+# Dense bfloat16 (float16 for the two oldest) in TFLOP/s, from NVIDIA's data sheets.
+PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "4090": 165,
+         "V100": 125, "T4": 65}
+T_SAMPLED = 1000
+
+
+def make_jpegs(folder: Path, size: int, count: int = 64) -> None:
+    """Smooth random pictures with some grain: JPEGs of about AFHQ's size in bytes."""
+    rng = np.random.default_rng(0)
+    place = folder / "train" / "cat"
+    place.mkdir(parents=True)
+    for i in range(count):
+        smooth = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize((size, size), 3)
+        grain = rng.integers(-6, 7, (size, size, 3))
+        Image.fromarray((np.asarray(smooth) + grain).clip(0, 255).astype(np.uint8)).save(place / f"{i}.jpg", quality=90)
+
+
+def per_second(work, amount: int, device: torch.device, seconds: float) -> float:
+    """amount / time of work(), repeated for `seconds`; the GPU's queue is empty at both ends."""
+    finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    finish()
+    began, rounds = time.perf_counter(), 0
+    while rounds == 0 or time.perf_counter() - began < seconds:
+        work()
+        rounds += 1
+    finish()
+    return rounds * amount / (time.perf_counter() - began)
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:
+    """FLOP/s, and where the number is from."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        for known, tera in PEAKS.items():
+            if known in name:
+                return tera * 1e12, f"{name}, data sheet, dense"
+    n = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, n, n, device=device, dtype=dtype).unbind()
+    torch.mm(a, b)
+    best = max(per_second(lambda: torch.mm(a, b), 2 * n**3, device, 0.3) for _ in range(5))
+    return best, f"the best {n}x{n} matrix product measured"
+
+
+def count_flops(options) -> float:
+    """Of one image through the network, forwards; a multiply-add is two."""
+    module = make_module(options, torch.device("cpu")).eval()
+    x = torch.zeros(1, 3, options.image_size, options.image_size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.network(x, timestep=torch.zeros(1, dtype=torch.long))
+    return counter.get_total_flops()
+
+
+class Trained:
+    """Steps of one trainer, on and on: some at a time, after which the losses are read."""
+
+    def __init__(self, trainer, at_once: int):
+        self.trainer, self.at_once, self.step = trainer, at_once, 0
+
+    def __call__(self) -> None:
+        for _ in range(self.at_once):
+            self.trainer.step(self.step)
+            self.step += 1
+        self.trainer.take_losses()
+
+
+def measure(options, folder: Path, device: torch.device) -> dict[str, float]:
+    """Images per second of {plain, default} {training, sampling} at one batch size."""
+    files = folder_files(folder, "train", None)
+    images = torch.from_numpy(decode_files(files, options.image_size, "train")[0])
+    plan = fast.choose(device)
+    modules = {name: make_module(options, device).train() for name in ("plain", "default")}
+    trainers = {"plain": plain.PlainTrainer(modules["plain"], files, options),
+                "default": fast.FastTrainer(modules["default"], images, options, plan)}
+    plan = trainers["default"].plan
+    work = {(name, "training"): Trained(trainer) for name, trainer in trainers.items()}
+    works_on = dict.fromkeys(work, 2 * options.batch_size)
+    B, T = options.batch_size, options.num_diffusion_train_timesteps
+    samplers = {name: make_module(options, device).eval().requires_grad_(False) for name in modules}
+    fast.prepare(samplers["default"].network, plan)
+    work["plain", "sampling"] = lambda: plain.sample(samplers["plain"], B)
+    work["default", "sampling"] = lambda: fast.sample(samplers["default"], list(range(B)), 0, plan, B)[0].cpu()
+    works_on |= {(name, "sampling"): B * T / T_SAMPLED for name in modules}
+    for job in work.values():
+        job()  # compiles, fills caches, starts the loader's processes
+    rates: dict = {key: [] for key in work}
+    for _ in range(options.rounds):  # in turn, so that a change of the machine's clock meets both
+        for key, job in work.items():
+            rates[key].append(per_second(job, works_on[key], device, options.seconds))
+    return {key: float(np.median(values)) for key, values in rates.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="train.py's --small model")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[16])
+    parser.add_argument("--jpeg_size", type=int, default=512, help="pixels (default: 512)")
+    parser.add_argument("--timesteps", type=int, default=32, help="of the sampling that is measured (default: 32)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="each measurement (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each; the median counts (default: 3)")
+    parser.add_argument("--workers", type=int, help="processes that decode for the plain loop (default: up to 4)")
+    asked = parser.parse_args()
+    device = device_named(asked.device)
+    settings = dict(SMALL if asked.small else FULL, mode="linear", predictor="noise", beta_1=1e-4, beta_T=0.02, lr=2e-4,
+                    warmup_steps=200, seed=0, ema=0.0, num_diffusion_train_timesteps=asked.timesteps, **vars(asked))
+    options = SimpleNamespace(**settings)
+    plan = fast.choose(device)
+    flops = count_flops(options)
+    limit, source = peak(device, plan.dtype)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads; default loop on {plan}")
+    print(f"peak {limit / 1e12:.3g} TFLOP/s ({source}, {str(plan.dtype).removeprefix('torch.')}); forward"
+          f" {flops / 1e9:.1f} GFLOP an image, training three times that; JPEGs of {asked.jpeg_size} pixels")
+    print(f"{'':9} {'batch':>5} {'plain img/s':>12} {'default img/s':>14} {'ratio':>6} {'of peak: plain':>15}"
+          f" {'default':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        make_jpegs(Path(folder), asked.jpeg_size)
+        for options.batch_size in asked.batch_sizes:
+            rates = measure(options, Path(folder), device)
+            for what, cost in (("training", 3 * flops), ("sampling", T_SAMPLED * flops)):
+                slow, quick = rates["plain", what], rates["default", what]
+                print(f"{what:9} {options.batch_size:5} {slow:12.3f} {quick:14.3f} {quick / slow:6.2f}"
+                      f" {slow * cost / limit:15.1%} {quick * cost / limit:8.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

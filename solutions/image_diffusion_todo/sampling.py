@@ -1,0 +1,110 @@
+"""Draws images with a trained model: one PNG each, 00000.png, 00001.png, ...
+
+    python sampling.py --ckpt_path results/predictor_noise/beta_linear/09-05-201510/last.ckpt --save_dir samples
+
+Schedule and predictor come from the checkpoint. Image number i depends on --seed and i, whatever the batch size.
+Images that are in the folder already are kept, so that a run that was stopped goes on.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import checkpoint
+import fast
+from errors import LabError, device_named, run_script
+from images import save_image, strip, to_pixels
+from tqdm import tqdm
+
+FRAMES = 10  # columns of a trajectory strip
+STRIPS = 8  # images that --traj follows
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_path", type=Path, required=True, help="last.ckpt of a training run")
+    parser.add_argument("--save_dir", type=Path, required=True, help="folder of the images")
+    parser.add_argument("--num_images", type=int, default=500)
+    parser.add_argument("--batch_size", type=int, help="images at once (default: 250 on a GPU, 50 elsewhere)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--traj", action="store_true", help=f"also trajectory.png: {STRIPS} images on their way")
+    parser.add_argument("--mode", help="only checked: an error if the checkpoint has another schedule")
+    parser.add_argument("--no_ema", action="store_true", help="the last weights, also if there are averaged ones")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
+    parser.add_argument("--float32", action="store_true", help="no mixed precision")
+    return parser
+
+
+def check_mode(asked: str | None, config: dict, path: Path) -> None:
+    """A schedule other than the trained one gives noise, without any error."""
+    trained = config["scheduler"]["mode"]
+    if asked is not None and asked != trained:
+        raise LabError(f"{path} was trained with --mode {trained}, and {asked} was asked for: leave --mode out")
+
+
+def claim_folder(folder: Path, about: dict) -> None:
+    """Makes the folder, or checks that what is in it came from the same checkpoint and seed."""
+    about_file = folder / "sampling.json"
+    if about_file.is_file():
+        there = json.loads(about_file.read_text(encoding="utf-8"))
+        different = [name for name in about if there.get(name) != about[name]]
+        if different:
+            raise LabError(f"{folder} has images of another {' and '.join(different)}: choose another --save_dir")
+        return
+    if folder.is_dir() and any(folder.glob("*.png")):
+        raise LabError(f"{folder} has images that sampling.py did not make: choose another --save_dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    about_file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def in_batches(numbers: list[int], batch_size: int) -> list[list[int]]:
+    return [numbers[i:i + batch_size] for i in range(0, len(numbers), batch_size)]
+
+
+def frame_times(T: int) -> list[int]:
+    """Timesteps whose results are a strip's columns, after the first, which is x_T: the last is x_0."""
+    return sorted({round(i * (T - 1) / (FRAMES - 1)) for i in range(FRAMES)} - {T - 1})
+
+
+def main() -> None:
+    options = make_parser().parse_args()
+    if options.num_images < 1 or (options.batch_size or 1) < 1:
+        raise LabError("--num_images and --batch_size: at least 1 is needed")
+    device = device_named(options.device)
+    module, contents = checkpoint.load_for_sampling(options.ckpt_path, device, not options.no_ema)
+    config = contents["config"]
+    check_mode(options.mode, config, options.ckpt_path)
+    plan = fast.Plan(device) if options.float32 else fast.choose(device)
+    batch_size = min(options.num_images, options.batch_size or (250 if device.type == "cuda" else 50))
+    claim_folder(options.save_dir, {
+        "checkpoint": hashlib.sha256(options.ckpt_path.read_bytes()).hexdigest(),
+        "seed": options.seed, "ema": "ema" in contents and not options.no_ema,
+    })
+    numbers = [i for i in range(options.num_images) if not (options.save_dir / f"{i:05d}.png").is_file()]
+    print(f"{config['scheduler']['mode']} schedule, predictor {config['predictor']}, {plan}: {len(numbers)} images"
+          f" to draw, {options.num_images - len(numbers)} are there", file=sys.stderr)
+    fast.prepare(module.network, plan)
+    plan = fast.compiles(module, plan, batch_size, training=False)
+    began = time.perf_counter()
+    with tqdm(total=len(numbers), unit="img") as bar:
+        for batch in in_batches(numbers, batch_size):
+            x_0, _ = fast.sample(module, batch, options.seed, plan, batch_size)
+            for number, pixels in zip(batch, to_pixels(x_0), strict=True):
+                save_image(pixels, options.save_dir / f"{number:05d}.png")
+            bar.update(len(batch))
+    if numbers:
+        print(f"{len(numbers) / (time.perf_counter() - began):.2f} images/s", file=sys.stderr)
+    if options.traj:
+        first = list(range(min(STRIPS, options.num_images, batch_size)))
+        times = frame_times(module.var_scheduler.num_train_timesteps)
+        _, frames = fast.sample(module, first, options.seed, plan, batch_size, times)
+        # Not among the samples, where it would be counted as one of them by a FID.
+        save_image(strip([to_pixels(frame) for frame in frames]), options.save_dir.with_name(
+            options.save_dir.name + "_trajectory.png"))
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))
