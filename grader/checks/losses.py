@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,15 +167,22 @@ def _trial(i: int, record: dict[str, int], answer: Answer, x0: Array, stub: Arra
         eps = (x_t - closed_form(steps, x0, nothing)) / closed_form(steps, nothing, nothing + 1)
         t_noising, mixed = steps, True
     else:
-        eps, t_noising = arrays[f"{i}.noising.0.eps"].astype(float), arrays[f"{i}.noising.0.t"]
+        used, t_noising = _spread_over(arrays[f"{i}.noising.0.eps"], x0.shape), arrays[f"{i}.noising.0.t"]
+        if used is None:
+            return None
+        eps = used
         stand_in = partial(_mixture, stub["signal"].astype(float), stub["spread"].astype(float))
-        mixed = eps.shape == x0.shape and any(
-            np.allclose(x_t, mix(t_noising, x0, eps), atol=1e-5) for mix in (stand_in, closed_form))
-        eps = np.broadcast_to(eps, x0.shape) if eps.shape[1:] == x0.shape[1:] and len(eps) == 1 else eps
-    if eps.shape != x0.shape:
-        return None
+        mixed = any(np.allclose(x_t, mix(t_noising, x0, eps), atol=1e-5) for mix in (stand_in, closed_form))
     return Trial(x0, eps, t, np.asarray(t_noising, dtype=float), x_t, network_output(stub, x_t, steps),
                  arrays[f"{i}.loss"].astype(float), record["noising_calls"], mixed)
+
+
+def _spread_over(eps: NDArray[Any], shape: tuple[int, ...]) -> Array | None:
+    """Noise of one sample or one channel as torch spreads it over the batch; None where it cannot."""
+    try:
+        return np.broadcast_to(eps.astype(float), shape)
+    except ValueError:
+        return None
 
 
 def _mixture(signal: Array, spread: Array, t: Array, x0: Array, eps: Array) -> Array:
