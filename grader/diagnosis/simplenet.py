@@ -10,6 +10,8 @@ ROWS = ("task1.simplenet",)
 CATALOGUE = [
     Misconception(f"{id_}", ROWS, title, hint, ROLES, lambda seen, symptom=symptom: symptom in seen.symptoms)  # type: ignore[misc]
     for symptom, id_, title, hint in [
+        ("returns_input", "network-returns-its-input", "forward() gives back x as it came",
+         "Send x through the layers one after the other, each time with t, and return what the last one gives."),
         ("no_parameters", "layers-not-registered", "the layers are not registered with the module",
          "Layers in a plain Python list are invisible to parameters(), and the optimiser never sees them: "
          "use nn.ModuleList or nn.Sequential."),
@@ -26,9 +28,9 @@ CATALOGUE = [
         ("no_gradient", "layer-unused", "some parameters never get a gradient",
          "A layer is built in __init__ but not used in forward(), or a step in between cuts the gradient off."),
         ("activation_at_the_end", "activation-at-the-end", "the output passes through an activation",
-         "Noise takes both signs and any size: the last layer must be able to give that."),
+         "Noise takes both signs and any size: what the last layer gives is the answer, as it is."),
         ("does_not_learn", "network-does-not-learn", "the network does not learn a small problem",
-         "It depends on x and t and gets gradients, but too little passes through: look at widths, dead activations and "
-         "the size of what t adds."),
+         "It depends on x and t and gets gradients, but too little passes through: look at widths, dead activations "
+         "and the size of what t adds."),
     ]
 ]

@@ -58,12 +58,28 @@ def simplenet_outputs(half, params, arrays):
 
 @probe("simplenet_gradient")
 def simplenet_gradient(half, params, arrays):
-    """Largest absolute gradient of every parameter after one backward pass from a random projection."""
+    """Largest absolute gradient of every parameter after one backward pass from a random projection, and how many
+    tensors that learn are no parameters of the network."""
     net = build_simplenet(half, params, MOVED)
     y = need_tensor(net(arrays["x"], arrays["t"]), "SimpleNet.forward")
+    unregistered = len(leaves(y) - set(net.parameters()))
     (y * arrays["projection"]).sum().backward()
     largest = {name: 0.0 if p.grad is None else float(p.grad.abs().max()) for name, p in net.named_parameters()}
-    return {"largest": largest}, {}
+    return {"largest": largest, "unregistered": unregistered}, {}
+
+
+def leaves(y):
+    """The tensors that y would give a gradient to."""
+    found, seen, todo = set(), set(), [y.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(node.variable)
+        todo += [following for following, _ in node.next_functions]
+    return found
 
 
 class Adam:
