@@ -37,6 +37,7 @@ class ForwardObservation:
     b: Array
     residual: float  # largest part of x_t that no such pair explains
     t_first: int  # t of the first sample of the batch
+    foreign: bool = False  # whether x_t is right for standard noise, but not made of the given one
     changed: tuple[str, ...] = ()  # inputs that were modified
     noise: str | None = None  # what is wrong with the drawn noise
     pair: str | None = None  # what is wrong with the returned noise
@@ -66,8 +67,8 @@ def judge_add_noise(bench: Bench) -> Judgement:
 
 def network_coefficients(bench: Bench, features: int) -> Arrays:
     """Arbitrary coefficients of the stand-in network for points (2) or images (channels)."""
-    return {"weight": bench.uniform(0.3, 1.0, features, features) * np.where(bench.normal(features, features) > 0, 1, -1)
-            .astype(np.float32),
+    weight, sign = bench.uniform(0.3, 1.0, features, features), np.sign(bench.normal(features, features))
+    return {"weight": weight * sign,
             "slope": bench.uniform(0.1, 0.3, features), "bias": bench.uniform(0.2, 0.5, features)}
 
 
@@ -101,6 +102,7 @@ def _inputs(bench: Bench, case: _Case, T: int) -> tuple[Arrays, Arrays]:
                      "noise": bench.normal(len(t), *case.small)}
     drawn: Arrays = {"x0": bench.uniform(-0.9, 0.9, *case.large),
                      "t": bench.rng.integers(0, T, case.large[0]).astype(np.int64)}
+    drawn["t"][0] = t[0]  # so that one t for the batch has the same coefficients in both
     return given, drawn
 
 
@@ -136,6 +138,10 @@ def _fit(seen: ForwardObservation, xt: Array, inputs: Arrays) -> None:
         seen.a[t], seen.b[t] = pair
         worst = max(worst, float(np.abs(columns @ pair - target).max()))
     seen.residual = worst
+    ab = reference.per_sample(seen.schedule.ab, inputs["t"], xt.ndim)
+    z = ((xt - np.sqrt(ab) * inputs["x0"]) / np.sqrt(1 - ab)).ravel()
+    shared = float((z * inputs["noise"].ravel()).mean())  # about z's part of the given noise, five errors off 0 or 1
+    seen.foreign = worst > 0.1 and abs(shared) < 0.4 and abs(float(z.std()) - 1) < 0.3
 
 
 def _own_coefficients(seen: ForwardObservation) -> tuple[Array, Array]:
@@ -168,7 +174,7 @@ def _returned_noise(given: Answer, given_inputs: Arrays, drawn: Answer, drawn_in
     for answer, inputs in ((given, given_inputs), (drawn, drawn_inputs)):
         eps, finding = take(answer, "eps", inputs["x0"].shape, checked)
         if eps is None:
-            seen.pair = "absent"
+            seen.pair = "malformed" if "eps" in answer.arrays else "absent"
             return finding
         used = inputs["noise"].astype(float) if "noise" in inputs else _implied_noise(
             answer.arrays["xt"].astype(float), inputs["x0"], inputs["t"], seen)
@@ -180,10 +186,11 @@ def _returned_noise(given: Answer, given_inputs: Arrays, drawn: Answer, drawn_in
 
 
 def _inputs_kept(answer: Answer, inputs: Arrays, case: _Case, seen: ForwardObservation) -> Finding | None:
-    if np.isinf(seen.residual) or (seen.residual < 1e-3 and np.abs(seen.b).max() < 1e-3):
-        # Leaving x_0 alone is no merit of a function that does nothing with it.
+    unused = [name for name, table in (("noise", seen.b), ("x_0", seen.a)) if np.abs(table).max() < 1e-3]
+    if np.isinf(seen.residual) or (seen.residual < 1e-3 and unused):
+        # Leaving its inputs alone is no merit of a function that does nothing with them.
         return Finding(f"{case.name} leaves its inputs as they are, and makes x_t of them", "x_t made of x_0 and noise",
-                       "nothing was added to x_0", case.name, EQUATION)
+                       f"no trace of {unused[0]} in x_t" if unused else "no x_t", case.name, EQUATION)
     names = {"x0": "x_0", "noise": "noise", "t": "t"}
     seen.changed = tuple(label for key, label in names.items()
                          if not np.array_equal(answer.arrays.get(f"{key}_after"), inputs[key]))

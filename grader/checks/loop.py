@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grader import reference
 from grader.checks.base import (
@@ -53,6 +54,7 @@ class LoopObservation:
 def judge_p_sample_loop(bench: Bench) -> Judgement:
     """Checks start, order, chain, no_gradient."""
     offset = bench.normal(T + 3, SHAPE[1])
+    offset[0] = np.sign(offset[0]) * 8  # the last step leads far from [-1, 1], so that a clamped result shows
     stub = {"offset": offset, **network_coefficients(bench, SHAPE[1])}
     params = SHORT | {"shape": list(SHAPE), "gain": GAIN}
     stand_in = asked(lambda: bench.ask("p_sample_loop", params | {"seed": bench.seed()}, stub))
@@ -74,7 +76,7 @@ def judge_p_sample_loop(bench: Bench) -> Judgement:
     return Judgement([judged(name, POINTS[name], judge) for name, judge in judges.items()], [seen])
 
 
-def _observe_stand_in(answer: Answer, offset: Arrays | Array) -> LoopObservation:
+def _observe_stand_in(answer: Answer, offset: NDArray[np.float32]) -> LoopObservation:
     steps = [low if low == high else np.nan for low, high in answer.data["steps"]]
     shown = [answer.arrays[f"shown.{k}"].astype(float) for k in range(len(steps)) if f"shown.{k}" in answer.arrays]
     seen = LoopObservation(T, steps, start=shown[0] if shown else None)
@@ -150,13 +152,15 @@ def _chain(answer: Answer, seen: LoopObservation) -> Finding | None:
     out, malformed = take(answer, "out", SHAPE, checked)
     if out is None:
         return malformed
-    if not seen.steps:
-        return Finding(checked, "a chain of steps", "no step at all", "p_sample_loop", ALGORITHM)
+    if len(seen.steps) < 2:
+        return Finding(checked, "a chain of steps", "a single step" if seen.steps else "no step at all",
+                       "p_sample_loop", ALGORITHM)
     if seen.broken_link is not None:
         return Finding(checked, f"x after step {seen.broken_link} goes into step {seen.broken_link + 1}",
                        "something else went in", "p_sample_loop", ALGORITHM)
     if seen.returned != "last":
-        what = {"first": "the points it started from", "earlier": "an earlier state"}.get(seen.returned, "something else")
+        named = {"first": "the points it started from", "earlier": "an earlier state"}
+        what = named.get(seen.returned, "something else")
         return Finding(checked, "the result of the last step, unchanged", what, "p_sample_loop", ALGORITHM)
     return None
 

@@ -11,11 +11,13 @@ from grader.diagnosis.base import Misconception
 from grader.reference import Array, Schedule
 
 ROWS = ("task1.q_sample", "task2.add_noise")
+RETURNS_NOISE = ("task2.add_noise",)
 Tables = Callable[[Schedule], tuple[Array, Array]]
 
 
-def _entry(id_: str, title: str, hint: str, matches: Callable[[ForwardObservation], bool]) -> Misconception:
-    return Misconception(id_, ROWS, title, hint, EQUATION, matches)
+def _entry(id_: str, title: str, hint: str, matches: Callable[[ForwardObservation], bool],
+           rows: tuple[str, ...] = ROWS) -> Misconception:
+    return Misconception(id_, rows, title, hint, EQUATION, matches)
 
 
 def _close(got: Array, predicted: Array) -> bool:
@@ -40,8 +42,7 @@ def _one_t(seen: ForwardObservation) -> bool:
 
 def _ignores_given_noise(seen: ForwardObservation) -> bool:
     """x_0 is scaled rightly, while most of what is added has nothing to do with the given noise."""
-    near = np.abs(seen.a - np.sqrt(seen.schedule.ab)).mean() < 0.25
-    return bool(seen.residual > 0.1 and near and np.abs(seen.b[1:]).mean() < 0.4)
+    return seen.foreign and seen.pair != "drawn"
 
 
 def _later(table: Array) -> Array:
@@ -93,6 +94,9 @@ CATALOGUE = [
     _entry("noise-left-out", "x_0 is scaled, but no noise is added",
            "x_t is a draw from a Gaussian, not its mean: the second term of the closed form is missing.",
            uses(lambda s: (np.sqrt(s.ab), np.zeros(s.T)))),
+    _entry("signal-left-out", "x_t is noise alone, without x_0",
+           "Only at the very end of the chain is nothing left of x_0: the first term of the closed form is missing.",
+           uses(lambda s: (np.zeros(s.T), np.ones(s.T)), lambda s: (np.zeros(s.T), np.sqrt(1 - s.ab)))),
     _entry("signal-not-scaled", "noise is added to x_0, but x_0 is not scaled down",
            "Without the factor in front of x_0 the variance grows with t instead of staying near 1.",
            uses(lambda s: (np.ones(s.T), np.sqrt(1 - s.ab)))),
@@ -107,16 +111,16 @@ CATALOGUE = [
            _ignores_given_noise),
     _entry("noise-drawn-twice", "the noise that is returned is not the noise inside x_t",
            "Draw once, keep it, and use the same tensor both for x_t and as the second return value.",
-           lambda seen: seen.pair in ("given", "drawn")),
+           lambda seen: seen.pair == "drawn" or (seen.pair == "given" and seen.residual < 1e-3), RETURNS_NOISE),
     _entry("noise-not-returned", "add_noise returns x_t alone",
            "The loss needs to know the noise that was drawn: return x_t together with it.",
-           lambda seen: seen.pair == "absent"),
+           lambda seen: seen.pair == "absent", RETURNS_NOISE),
     _entry("noise-shared-in-batch", "one draw of noise is shared by all samples or coordinates",
            "The noise has the shape of x_0: a fresh number for every coordinate of every sample.",
            _noise_says("share their noise")),
     _entry("noise-not-gaussian", "the noise is not drawn from a standard Gaussian",
            "rand draws from a uniform distribution on [0, 1], randn from N(0, 1).",
-           lambda seen: seen.noise is not None and "share" not in seen.noise),
+           lambda seen: seen.noise is not None and "share" not in seen.noise and not np.abs(seen.b).max() < 1e-3),
     _entry("inputs-changed-in-place", "the caller's tensors are changed in place",
            "Operators such as *= and methods that end in an underscore write into the tensor that was passed in: the "
            "training loop would go on with a noisy x_0.",

@@ -27,7 +27,8 @@ def _down(first: int, last: int) -> list[int]:
 CATALOGUE = [
     Misconception(id_, ROWS, title, hint, ALGORITHM, matches) for id_, title, hint, matches in [
         ("loop-upwards", "the loop runs from t = 0 up to T − 1",
-         "Sampling starts where the forward process ends: at pure noise, t = T − 1.", _visits(lambda T: list(range(T)))),
+         "Sampling starts where the forward process ends: at pure noise, t = T − 1.",
+         _visits(lambda T: list(range(T)))),
         ("loop-stops-at-1", "the loop stops at t = 1 and never takes the step at t = 0",
          "range leaves out its end. Code t = 0 is the paper's t = 1, and that step belongs to the loop.",
          _visits(lambda T: _down(T - 1, 1))),
