@@ -5,6 +5,11 @@ dimensions, which shifts every replicate upwards and doubles its spread (test_fi
 without replacement have neither fault: leaving out the share q of each set, the spread of the replicates times
 sqrt((1 - q) / q) estimates the spread of the FID itself (the delete-d jackknife, Shao & Wu 1989,
 https://doi.org/10.1214/aos/1176347263; a bootstrap in the wider sense of Politis & Romano 1994).
+
+What the interval is for: the mean FID over other draws of as many images, which is what thresholds on "the FID of 500
+images" speak of. Measured for 95% on Gaussian features: held in 93% to 99% of experiments, the latter with few images
+in many dimensions, where it is up to 1.3 times too wide. The distance of infinitely many images is lower and is not
+held: 1/N biases an FID upwards, for 500 images of Inception features by more than the interval's width.
 """
 
 from __future__ import annotations

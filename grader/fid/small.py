@@ -21,6 +21,8 @@ class Unit(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(dim_in, dim_out, kernel, stride, kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(dim_out)
+        # Keeps the scale of the input, which the batch norm's running statistics begin with.
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.bn(self.conv(x)))
