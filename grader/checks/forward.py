@@ -193,7 +193,7 @@ def _inputs_kept(answer: Answer, inputs: Arrays, case: _Case, seen: ForwardObser
                        f"no trace of {unused[0]} in x_t" if unused else "no x_t", case.name, EQUATION)
     names = {"x0": "x_0", "noise": "noise", "t": "t"}
     seen.changed = tuple(label for key, label in names.items()
-                         if not np.array_equal(answer.arrays.get(f"{key}_after"), inputs[key]))
+                         if not np.array_equal(answer.arrays.get(f"{key}_after", np.zeros(0)), inputs[key]))
     if not seen.changed:
         return None
     return Finding(f"{case.name} leaves its inputs as they are", "inputs unchanged after the call",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def judge_simplenet(bench: Bench) -> Judgement:
     seen = NetworkObservation()
     judges = {"shape": (1.0, _shape), "time": (1.0, _time), "nonlinear": (0.5, _nonlinear),
               "gradient": (0.5, _gradient), "learns": (1.0, _learns)}
-    checks = [judged(name, points, lambda judge=judge: judge(bench, seen)) for name, (points, judge) in judges.items()]
+    checks = [judged(name, points, partial(judge, bench, seen)) for name, (points, judge) in judges.items()]
     return Judgement(checks, [seen], seen.remarks)
 
 
