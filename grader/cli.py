@@ -57,7 +57,8 @@ def _dispatch(args: list[str]) -> int:
         raise UsageError(f"'{verb}' ({LATER[verb]}) is not part of this version yet")
     if verb not in run:
         near = difflib.get_close_matches(verb, VERBS, 1)
-        raise UsageError(f"no verb '{verb}'" + (f", did you mean '{near[0]}'?" if near else f"; verbs are {', '.join(VERBS)}"))
+        hint = f", did you mean '{near[0]}'?" if near else f"; verbs are {', '.join(VERBS)}"
+        raise UsageError(f"no verb '{verb}'{hint}")
     return run[verb](args[1:])
 
 
@@ -114,15 +115,16 @@ def _exit_code(results: list[Result]) -> int:
 
 
 def _grade_parser() -> argparse.ArgumentParser:
-    parser = _parser("grade", epilog="Exit codes: 0 everything graded (whatever the marks), 1 some submission could not "
-                                     "be graded,\n2 wrong usage, 3 a fault of the grader.")
+    parser = _parser("grade", epilog="Exit codes: 0 everything graded (whatever the marks), 1 some submission could\n"
+                                     "not be graded, 2 wrong usage, 3 a fault of the grader.")
     add = parser.add_argument
     add("submissions", nargs="+", type=Path, metavar="SUBMISSION", help="a ZIP or a folder")
     add("--out", type=Path, required=True, metavar="DIR", help="where results and reports go")
     add("--only", action="append", default=[], metavar="ROW", help="judge these rows only; a prefix counts, repeatable")
     add("--no-training", action="store_true", help="leave out rows that train a model (they stay pending)")
     add("--seed", type=int, metavar="N", help="seed of the judge's inputs (default: drawn, and kept in DIR/run.json)")
-    add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="submissions at a time (default: %(default)s)")
+    add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+        help="submissions at a time (default: one a core, here %(default)s)")
     add("--sandbox", choices=["auto", "bubblewrap", "user", "none"], default="auto",
         help="how student code is kept apart (default: %(default)s, which is bubblewrap or an error)")
     add("--gpu", action="store_true", help="let student code use the GPU")

@@ -48,8 +48,8 @@ class Order:
     @property
     def rules(self) -> str:
         """Digest of everything but the submission that decides about marks, the limits included."""
-        text = repr((__version__, self.policy, rubric(), self.rows, self.seed, str(self.sandbox), self.gpu, self.training))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        decisive = (__version__, self.policy, rubric(), self.rows, self.seed, str(self.sandbox), self.gpu, self.training)
+        return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
 
 def grade_submission(path: Path, order: Order, folder: Path) -> Result:
@@ -69,7 +69,8 @@ def grade_submission(path: Path, order: Order, folder: Path) -> Result:
 
 def _unreadable(path: Path, order: Order, problem: str) -> Result:
     rows = [Row(row.id, row.points, Verdict.MISSING, message="the submission could not be read") for row in order.rows]
-    return Result(submission_id(path), _file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows, problem=problem)
+    return Result(submission_id(path), _file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows,
+                  problem=problem)
 
 
 def _grade_guarded(submission: Submission, order: Order, folder: Path) -> Result:

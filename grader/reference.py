@@ -32,7 +32,7 @@ class Schedule:
     @property
     def ab(self) -> Array:
         """alpha-bar_t, the product of alphas up to and including t (DDPM Sec. 2)."""
-        return np.cumprod(self.alphas)
+        return np.asarray(np.cumprod(self.alphas))
 
     @property
     def ab_prev(self) -> Array:

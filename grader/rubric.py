@@ -121,7 +121,8 @@ def load_policy(path: Path | None = None) -> Policy:
     variances = tuple(data["reverse_step"]["variances"])
     unknown = set(variances) - {"posterior", "beta"}
     if unknown or not variances:
-        raise UsageError(f"reverse_step.variances takes 'posterior' and 'beta', not {sorted(unknown) or 'an empty list'}")
+        got = ", ".join(sorted(unknown)) or "an empty list"
+        raise UsageError(f"reverse_step.variances takes 'posterior' and 'beta', not {got}")
     clips = tuple(float(clip) for clip in data["cosine"]["clips"])
     return Policy(variances, clips, _training(data["training"]), _fid(data["fid"]), Limits(**data["limits"]))
 

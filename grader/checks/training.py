@@ -8,6 +8,7 @@ Training and sampling run in different processes: the one that draws the points 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,10 @@ from grader.records import Check, Verdict
 from grader.reference import Schedule
 from grader.sandbox import Answer, ProbeFailure
 
-FULL = {"T": 1000, "beta_1": 1e-4, "beta_T": 0.02, "mode": "linear"}
+FULL: dict[str, Any] = {"T": 1000, "beta_1": 1e-4, "beta_T": 0.02, "mode": "linear"}
 STEPS = range(0, 500, 50)
 STRIP_POINTS = 2000
-TRAINING = FULL | {"dim_hids": [128, 128, 128], "steps": 5000, "batch": 128, "lr": 1e-3}
+TRAINING: dict[str, Any] = FULL | {"dim_hids": [128, 128, 128], "steps": 5000, "batch": 128, "lr": 1e-3}
 DATA_POINTS, EVALUATED = 10_000, 2048
 TAIL = 500  # steps that the end of the loss curve is averaged over
 CLOSED_FORM = "x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε   (DDPM Eq. 4)"
@@ -94,7 +95,8 @@ def judge_training(bench: Bench) -> Judgement:
         return Judgement([*checks, unanswered("evaluation", 5.0, training)], [seen])
     bench.renew()
     weights = {name: value for name, value in training.arrays.items() if name.startswith("weight.")}
-    sampling = asked(lambda: bench.ask("sample", TRAINING | {"seed": bench.seed(), "points": EVALUATED}, weights, seconds))
+    how = TRAINING | {"seed": bench.seed(), "points": EVALUATED}
+    sampling = asked(lambda: bench.ask("sample", how, weights, seconds))
     if isinstance(sampling, ProbeFailure):
         return Judgement([*checks, unanswered("evaluation", 5.0, sampling)], [seen])
     return Judgement([*checks, _evaluation(sampling, seen, bench, limits.chamfer_full, limits.chamfer_part)], [seen])

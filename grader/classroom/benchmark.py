@@ -1,4 +1,4 @@
-"""`make benchmark`: how long a code-only grading takes on one core, how much of it is importing torch, and a class on two.
+"""`make benchmark`: a code-only grading on one core, how much of it is importing torch, and a class on two cores.
 
 Everything is measured in this one run, so that the ratios mean something on a noisy machine.
 """

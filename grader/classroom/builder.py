@@ -62,7 +62,8 @@ def _filled(text: str, bodies: dict[str, str]) -> str:
 def _segment(segment: Segment, bodies: dict[str, str]) -> str:
     if not isinstance(segment, Block):
         return segment.text
-    lines = [line for line in segment.body.splitlines(keepends=True) if "### BEGIN" not in line and "### END" not in line]
+    lines = [line for line in segment.body.splitlines(keepends=True)
+             if "### BEGIN" not in line and "### END" not in line]
     body = "".join(lines)
     if segment.name in bodies:
         indent = segment.begin_marker[:len(segment.begin_marker) - len(segment.begin_marker.lstrip())]

@@ -1,7 +1,7 @@
 """Where the limits of the 2D training come from: many seeds, several right networks, both variances of the step.
 
 Each network is trained as `task1.training` trains it, and sampled with either variance. The table goes to stdout and
-every reading to calibration.csv beside this file; `--check` compares the limits of policy.toml with the stored readings.
+every reading to calibration.csv beside this file; `--check` compares the limits of policy.toml with what is stored.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def read(case: Case, seeds: Sequence[int]) -> Iterator[Reading]:
             x0, fresh = swiss_roll(DATA_POINTS, rng), swiss_roll(EVALUATED, rng).astype(float)
             trained = posterior.call("task1", "train", TRAINING | {"seed": seed}, {"x0": x0}, 3600).arrays
             weights = {name: value for name, value in trained.items() if name.startswith("weight.")}
-            distances = [chamfer_distance(sandbox.call("task1", "sample", TRAINING | {"seed": seed, "points": EVALUATED},
-                                                       weights, 3600).arrays["points"].astype(float), fresh)
-                         for sandbox in (posterior, beta)]
+            how = TRAINING | {"seed": seed, "points": EVALUATED}
+            drawn = [sandbox.call("task1", "sample", how, weights, 3600).arrays["points"] for sandbox in (posterior, beta)]
+            distances = [chamfer_distance(points.astype(float), fresh) for points in drawn]
             yield Reading(case.name, seed, round(float(trained["losses"][-TAIL:].mean()), 4),
                           *(round(distance, 2) for distance in distances))
 
@@ -85,8 +85,9 @@ def table(readings: Sequence[Reading]) -> str:
     lines = [f"{'network':<32}{'seeds':>6}   {'loss: min mean max':<22}{'Chamfer, posterior':<22}Chamfer, beta"]
     for network in dict.fromkeys(reading.network for reading in readings):
         own = [reading for reading in readings if reading.network == network]
-        lines.append(f"{network:<32}{len(own):>6}   {spread([r.loss for r in own], '.3f'):<22}"
-                     f"{spread([r.chamfer_posterior for r in own], '.1f'):<22}{spread([r.chamfer_beta for r in own], '.1f')}")
+        loss = spread([reading.loss for reading in own], ".3f")
+        chamfer = [spread([getattr(reading, name) for reading in own], ".1f") for name in ("chamfer_posterior", "chamfer_beta")]
+        lines.append(f"{network:<32}{len(own):>6}   {loss:<22}{chamfer[0]:<22}{chamfer[1]}")
     return "\n".join(lines)
 
 

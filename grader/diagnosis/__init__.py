@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from grader.diagnosis import cosine, forward, losses, loop, reverse, simplenet, training
+from grader.diagnosis import cosine, forward, loop, losses, reverse, simplenet, training
 from grader.diagnosis.base import Misconception
 from grader.records import Diagnosis
 

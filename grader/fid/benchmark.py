@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -72,9 +73,10 @@ def _compare(scratch: Path, options: argparse.Namespace) -> int:
 def _run(name: str, command: list[str], scratch: Path) -> tuple[float, float]:
     """(seconds, FID) of one command, FID nan where it prints none. Raises CalledProcessError."""
     environment = {**os.environ, "TORCH_HOME": str(scratch / "torch")}
-    began = time.perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    seconds = time.perf_counter() - began
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr)
         done.check_returncode()
@@ -83,7 +85,7 @@ def _run(name: str, command: list[str], scratch: Path) -> tuple[float, float]:
         fid = float(found[1])
     else:
         fid = float(json.loads(done.stdout)["fid"]) if done.stdout.startswith("{") else float("nan")
-    print(f"{name:<38}{seconds:8.1f} s   FID {fid:.6f}", flush=True)
+    print(f"{name:<38}{seconds:8.1f} s{used:8.1f} s of CPU   FID {fid:.6f}", flush=True)
     return seconds, fid
 
 

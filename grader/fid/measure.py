@@ -87,7 +87,7 @@ def _report(folder: Folder, images: Measured, against: Reference, training: Meas
     scores = between_real(real.features, len(folder.files)) if real and len(real.features) >= 4 else None
     found = _audit(images, real, training, rules)
     flags = [*_flags_of_files(folder, images, real, rules), *_flags_of_content(folder, found, real, rules),
-             *_flags_of_number(fid, scores)]
+             *_flags_of_number(fid, scores, training)]
     ways = reached(rules, low, high)
     if len(ways) > 1:
         flags.append(Flag("interval", Severity.REVIEW,
@@ -173,18 +173,18 @@ def _flags_of_content(folder: Folder, found: Audit, real: Measured | None, rules
     return flags
 
 
-def _flags_of_number(fid: float, scores: np.ndarray | None) -> list[Flag]:
-    """An FID better than those of real images (splits,), which no model has that did not see the reference."""
-    if scores is None:
+def _flags_of_number(fid: float, scores: np.ndarray | None, training: Measured | None) -> list[Flag]:
+    """An FID as good as those of other real images (splits,), or better than a model can have that did not see them."""
+    if scores is None or fid > scores.max():
         return []
     usual = f"the {scores.min():.2f} to {scores.max():.2f} that as many other real images would score"
     if fid < SPARE * scores.min():
         return [Flag("too-good", Severity.WITHHELD, f"FID {fid:.2f} is less than half of {usual}: the images were "
                      "taken or learnt from the reference itself")]
-    if fid < scores.min():
-        return [Flag("better-than-real", Severity.REVIEW, f"FID {fid:.2f} is below {usual}: look where the images "
-                     "come from")]
-    return []
+    if training is None:
+        return [Flag("like-real", Severity.REVIEW, f"FID {fid:.2f} is no higher than {usual}: look whether they "
+                     "are real (--training DIR compares them with the training images)")]
+    return [Flag("like-real", Severity.NOTE, f"FID {fid:.2f} is no higher than {usual}")]
 
 
 def _names(folder: Folder, indices: list[int] | tuple[int, ...]) -> tuple[str, ...]:

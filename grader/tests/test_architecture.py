@@ -68,7 +68,8 @@ def test_what_students_get_imports_nothing_of_the_grader(path):
 
 
 # Features of images need a network, and no student code comes near it; these are imported late, by the verb `fid`.
-FID_WITH_TORCH = {GRADER / "fid" / f"{name}.py" for name in ("extractor", "inception", "small", "weights", "train_small", "benchmark")}
+FID_WITH_TORCH = {GRADER / "fid" / f"{name}.py"
+                  for name in ("extractor", "inception", "small", "weights", "train_small", "benchmark")}
 
 
 def test_only_the_worker_the_students_own_check_and_the_fid_networks_import_torch():

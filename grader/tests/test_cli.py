@@ -109,7 +109,7 @@ def test_resume_keeps_what_was_graded_under_the_same_rules(graded, capsys):
 
 
 def test_resume_grades_again_what_changed(graded, tmp_path):
-    _, out, folder = graded
+    _, out, _ = graded
     changed = pack(build(tmp_path / "solved", {"task1.q_sample": "xt = x0"}), tmp_path / "412551001_lab1.zip")
     assert main(["grade", str(changed), "--out", str(out), "--resume", "--only", "task1.q_sample"]) == 0
     assert result_of(out, "412551001")["points"] == 0
@@ -160,7 +160,8 @@ def test_an_unknown_policy_key_is_named(tmp_path, capsys):
 
 def test_without_bubblewrap_auto_refuses_and_none_is_written_into_the_result(tmp_path, monkeypatch, capsys):
     solved = build(tmp_path / "solved")
-    command = [sys.executable, "-m", "grader", "grade", str(solved), "--out", str(tmp_path / "o"), "--only", "task2.cosine"]
+    command = [sys.executable, "-m", "grader", "grade", str(solved), "--out", str(tmp_path / "o"),
+               "--only", "task2.cosine"]
     nowhere = {**os.environ, "PATH": str(tmp_path)}
     refused = subprocess.run(command, env=nowhere, capture_output=True, text=True)
     assert refused.returncode == 2

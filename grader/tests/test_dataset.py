@@ -174,8 +174,12 @@ def write_mnist(folder, count=7):
                 file.write(data)
 
 
-def test_mnist_is_read_by_torchvision_and_made_rgb(lab, tmp_path):
+@pytest.mark.parametrize("packed", [False, True])
+def test_mnist_is_read_by_torchvision_and_made_rgb(lab, tmp_path, packed):
     write_mnist(tmp_path)
+    for path in (tmp_path / "MNIST" / "raw").iterdir():
+        if packed and path.suffix != ".gz":
+            path.unlink()
     images = lab.dataset.training_images("mnist", tmp_path, 16)
     assert images.shape == (7, 3, 16, 16)
     assert lab.dataset.make_eval("mnist", tmp_path, 16) == tmp_path / "mnist_eval"

@@ -31,7 +31,7 @@ FEW = replace(POLICY, fid=replace(POLICY.fid, images=40, replicates=20))
 def world(tmp_path_factory):
     """40 generated and 90 real images, and weights of the small Inception."""
     folder = tmp_path_factory.mktemp("fid")
-    make_images(folder / "generated", 40, seed=1, falloff=1.3)
+    make_images(folder / "generated", 40, seed=1, falloff=1.8)
     make_images(folder / "real", 90, seed=2, falloff=1.1)
     small_weights(folder / "small.pt")
     return folder
@@ -64,6 +64,7 @@ def test_the_report_holds_what_a_reader_needs(run, world):
     assert report.extractor["sha256"] == Extractor.open(world / "small.pt").digest
     assert report.reference["images"] == 90
     assert (report.trust, report.flags, report.needs_review) == (Trust.UNVERIFIED, (), False)
+    assert report.fid > 1.5 * report.real_images_score
 
 
 def test_the_json_round_trips_and_has_the_contracts_keys(run):
@@ -149,11 +150,14 @@ def test_copies_of_training_images_are_found_where_they_are_given(run, world, tm
     assert (report.points, report.counts["copies"], report.counts["training"]) == (0, 60, 60)
 
 
-def test_other_real_images_score_what_real_images_score(run, tmp_path):
-    make_images(tmp_path / "others", 40, seed=11, falloff=1.1)
+def test_other_real_images_are_reviewed_unless_the_training_images_are_known_to_be_others(run, tmp_path):
+    make_images(tmp_path / "others", 40, seed=12, falloff=1.1)
+    make_images(tmp_path / "training", 40, seed=13, falloff=1.1)
     report = run(tmp_path / "others")
     assert 1 / 3 < report.fid / report.real_images_score < 3  # one draw; few dimensions carry these random features
-    assert not {"copies", "too-good"} & set(of(report))
+    assert {name: flag.severity for name, flag in of(report).items()} == {"like-real": "review"}
+    known = run(tmp_path / "others", training=tmp_path / "training")
+    assert {name: flag.severity for name, flag in of(known).items()} == {"like-real": "note"}
 
 
 def test_repeated_images_are_counted_and_many_of_them_reviewed(run, world, tmp_path):

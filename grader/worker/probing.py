@@ -27,7 +27,7 @@ def forms_of(t, batch, order):
 
 
 def first_accepted(calls):
-    """Result of the first of `calls` [(label, function)] that does not reject its arguments: (value, label, rejections).
+    """(value, label, rejections) of the first of `calls` [(label, function)] that does not reject its arguments.
 
     NotImplementedError ends the search: the body is still the placeholder, whatever the form of t.
     Raises the first rejection if all are.
