@@ -48,8 +48,7 @@ class Order:
     @property
     def rules(self) -> str:
         """Digest of everything but the submission that decides about marks, the limits included."""
-        decisive = (__version__, self.policy, rubric(), self.rows, self.seed, str(self.sandbox), self.gpu, self.training)
-        return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((__version__, rubric(), self)).encode()).hexdigest()[:16]
 
 
 def grade_submission(path: Path, order: Order, folder: Path) -> Result:

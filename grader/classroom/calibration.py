@@ -71,8 +71,8 @@ def read(case: Case, seeds: Sequence[int]) -> Iterator[Reading]:
             trained = posterior.call("task1", "train", TRAINING | {"seed": seed}, {"x0": x0}, 3600).arrays
             weights = {name: value for name, value in trained.items() if name.startswith("weight.")}
             how = TRAINING | {"seed": seed, "points": EVALUATED}
-            drawn = [sandbox.call("task1", "sample", how, weights, 3600).arrays["points"] for sandbox in (posterior, beta)]
-            distances = [chamfer_distance(points.astype(float), fresh) for points in drawn]
+            drawn = [sandbox.call("task1", "sample", how, weights, 3600) for sandbox in (posterior, beta)]
+            distances = [chamfer_distance(answer.arrays["points"].astype(float), fresh) for answer in drawn]
             yield Reading(case.name, seed, round(float(trained["losses"][-TAIL:].mean()), 4),
                           *(round(distance, 2) for distance in distances))
 
@@ -86,8 +86,9 @@ def table(readings: Sequence[Reading]) -> str:
     for network in dict.fromkeys(reading.network for reading in readings):
         own = [reading for reading in readings if reading.network == network]
         loss = spread([reading.loss for reading in own], ".3f")
-        chamfer = [spread([getattr(reading, name) for reading in own], ".1f") for name in ("chamfer_posterior", "chamfer_beta")]
-        lines.append(f"{network:<32}{len(own):>6}   {loss:<22}{chamfer[0]:<22}{chamfer[1]}")
+        posterior = spread([reading.chamfer_posterior for reading in own], ".1f")
+        beta = spread([reading.chamfer_beta for reading in own], ".1f")
+        lines.append(f"{network:<32}{len(own):>6}   {loss:<22}{posterior:<22}{beta}")
     return "\n".join(lines)
 
 
