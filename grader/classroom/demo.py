@@ -20,9 +20,9 @@ STUDENTS = {
     "412551001": (),
     "412551002": ("q_sample-lost-square-root",),
     "412551003": ("p_sample-noise-at-t0", "step_x0-clamped-alpha-bar-at-t0"),
-    "412551004": ("p_sample_loop-loop-upwards", "cosine-cosine-without-clip"),
-    "412551005": ("simplenet-linear-network", "loss_mean-noise-for-mean-target"),
-    "412551006": ("compute_loss-x0-for-noise-target",),
+    "412551004": ("p_sample_loop-upwards", "cosine-cosine-without-clip"),
+    "412551005": ("simplenet-linear", "loss_mean-noise-for-mean-target"),
+    "412551006": ("compute_loss-x0-as-target",),
 }
 
 

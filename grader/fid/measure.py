@@ -51,15 +51,17 @@ def measure(generated: Path, reference: Path, weights: Path | None, policy: Poli
     folder = open_folder(generated, "generated")
     if weights is None and rules.weights:
         weights = Path(rules.weights)
+    # Every path is looked at before weights are fetched and features are computed.
     if reference.suffix != ".npz":
-        open_folder(reference, "reference")  # so that a wrong path is known before weights are fetched
+        open_folder(reference, "reference")
+    trained_on = None if training is None else open_folder(training, "training")
     extractor = Extractor.open(weights, device, batch_size)
     against = _reference(reference, extractor, cache)
     images = measured(folder, extractor, cache, "generated")
     if images.features.shape[1] != len(against.gaussian.mean):
         raise NotMeasurable(f"{reference} holds statistics of {len(against.gaussian.mean)} features, the extractor "
                             f"{extractor.weights.name} makes {images.features.shape[1]}: they belong to another one")
-    copied_from = _training(training, extractor, cache)
+    copied_from = None if trained_on is None else measured(trained_on, extractor, cache, "training")
     description = extractor.describe(str(images.name), images.features.shape[1])
     return _report(folder, images, against, copied_from, description, rules, trust)
 
@@ -72,10 +74,6 @@ def _reference(path: Path, extractor: Extractor, cache: Path) -> Reference:
     folder = open_folder(path, "reference")
     images = measured(folder, extractor, cache, "reference")
     return Reference(path, folder.digest, from_features(images.features), images)
-
-
-def _training(path: Path | None, extractor: Extractor, cache: Path) -> Measured | None:
-    return None if path is None else measured(open_folder(path, "training"), extractor, cache, "training")
 
 
 def _report(folder: Folder, images: Measured, against: Reference, training: Measured | None, extractor: Description,

@@ -182,6 +182,7 @@ def test_mnist_is_read_by_torchvision_and_made_rgb(lab, tmp_path, packed):
             path.unlink()
     images = lab.dataset.training_images("mnist", tmp_path, 16)
     assert images.shape == (7, 3, 16, 16)
+    assert images.is_contiguous()
     assert lab.dataset.make_eval("mnist", tmp_path, 16) == tmp_path / "mnist_eval"
 
 

@@ -1,6 +1,7 @@
 """train.py: what it writes, that a stopped run goes on to the same numbers, and what it says when it cannot."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -166,6 +167,21 @@ def test_a_full_disk_leaves_the_checkpoint_before(lab, train, monkeypatch, capsy
     assert "No space left on device. The disk or your quota is full: make room" in capsys.readouterr().err
     assert (folder / "last.ckpt").read_bytes() == before
     assert not list(folder.glob(".*"))
+
+
+def test_a_disk_that_fills_up_while_torch_writes_is_a_full_disk(lab, train, tmp_path, monkeypatch):
+    """torch.save turns the error of the file into one of its own."""
+    folder = train("--train_num_steps", 1)
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 10_000:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(lab.checkpoint, "write_atomically", lambda path, write: write(Full()))
+    with pytest.raises(OSError, match="No space left"):
+        train("--resume", folder, "--train_num_steps", 2)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(lab, train, monkeypatch):

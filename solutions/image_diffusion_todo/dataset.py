@@ -97,7 +97,7 @@ def torchvision_files(name: str, folder: Path) -> list[Path]:
 
 
 def readable_root(name: str, folder: Path) -> Path:
-    """`folder`, or a copy without the compression: torchvision does not read MNIST's files as they are handed around."""
+    """`folder`, or a copy of it without compression: torchvision does not read MNIST's files as they come."""
     packed = [path for path in (folder / INSIDE[name]).glob("*.gz") if not path.with_suffix("").exists()]
     if not packed:
         return folder
