@@ -11,6 +11,7 @@ import json
 import pickle
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from errors import LabError
@@ -28,7 +29,14 @@ def save(path: Path, module: DiffusionModule, training: dict, tensors: dict) -> 
         "training": json.dumps(training),
         **tensors,
     }
-    write_atomically(path, lambda file: torch.save(contents, file))
+
+    def write(file: BinaryIO) -> None:
+        try:
+            torch.save(contents, file)
+        except RuntimeError as error:  # torch's own words for a full disk say nothing of a disk
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+    write_atomically(path, write)
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict:

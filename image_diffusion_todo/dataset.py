@@ -8,6 +8,7 @@ decoded and resized once; after that a run maps the cached uint8 array into memo
 """
 
 import argparse
+import gzip
 import hashlib
 import json
 import sys
@@ -86,11 +87,28 @@ def layout_hint(folder: Path) -> str:
             " --download` fetches AFHQ; --data_dir names another folder; --dataset another data set")
 
 
+INSIDE = {"cifar10": "cifar-10-batches-py", "mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
+
+
 def torchvision_files(name: str, folder: Path) -> list[Path]:
     """The files that torchvision reads, fetched by it if they are not there."""
-    open_torchvision(name, folder, "train")
-    inside = {"cifar10": "cifar-10-batches-py", "mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}[name]
-    return sorted(path for path in (folder / inside).iterdir() if path.is_file())
+    root = Path(open_torchvision(name, folder, "train").root)
+    return sorted(path for path in (root / INSIDE[name]).iterdir() if path.is_file())
+
+
+def readable_root(name: str, folder: Path) -> Path:
+    """`folder`, or a copy of it without compression: torchvision does not read MNIST's files as they come."""
+    packed = [path for path in (folder / INSIDE[name]).glob("*.gz") if not path.with_suffix("").exists()]
+    if not packed:
+        return folder
+    target = CACHE / "unpacked" / INSIDE[name]
+    target.mkdir(parents=True, exist_ok=True)
+    for path in packed:
+        with gzip.open(path) as file:
+            data = file.read()
+        if not (target / path.stem).is_file() or (target / path.stem).read_bytes() != data:
+            write_atomically(target / path.stem, lambda out, data=data: out.write(data))
+    return CACHE / "unpacked"
 
 
 def open_torchvision(name: str, folder: Path, split: str):
@@ -99,6 +117,7 @@ def open_torchvision(name: str, folder: Path, split: str):
 
     reader = {"cifar10": datasets.CIFAR10, "mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[name]
     train = split == "train"
+    folder = readable_root(name, folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # CIFAR-10's old pickles, with a newer NumPy
         try:

@@ -33,7 +33,7 @@ def to_square(image: Image.Image, size: int) -> np.ndarray:
     rgb = image.convert("RGB")  # grey images get three equal channels
     if rgb.size != (size, size):
         rgb = ImageOps.fit(rgb, (size, size), method=Image.Resampling.BICUBIC)
-    return np.asarray(rgb).transpose(2, 0, 1)
+    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
@@ -86,7 +86,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def save_image(pixels: torch.Tensor | np.ndarray, path: Path) -> None:
     """uint8 (3, H, W) as a PNG."""
-    image = Image.fromarray(np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0)))
+    image = Image.fromarray(np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0)))  # (H, W, 3)
     write_atomically(path, lambda file: image.save(file, format="PNG"))
 
 
