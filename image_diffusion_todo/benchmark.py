@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,11 +90,16 @@ class Trained:
         self.trainer.take_losses()
 
 
+def planned(options, device: torch.device) -> fast.Plan:
+    plan = fast.choose(device)
+    return replace(plan, dtype=torch.float32) if options.float32 else plan
+
+
 def measure(options, folder: Path, device: torch.device) -> dict[str, float]:
     """Images per second of {plain, default} {training, sampling} at one batch size."""
     files = folder_files(folder, "train", None)
     images = torch.from_numpy(decode_files(files, options.image_size, "train")[0])
-    plan = fast.choose(device)
+    plan = planned(options, device)
     modules = {name: make_module(options, device).train() for name in ("plain", "default")}
     trainers = {"plain": plain.PlainTrainer(modules["plain"], files, options),
                 "default": fast.FastTrainer(modules["default"], images, options, plan)}
@@ -125,12 +131,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="each measurement (default: 3)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each; the median counts (default: 3)")
     parser.add_argument("--workers", type=int, help="processes that decode for the plain loop (default: up to 4)")
+    parser.add_argument("--float32", action="store_true", help="as on a device without bfloat16 and float16")
     asked = parser.parse_args()
     device = device_named(asked.device)
     settings = dict(SMALL if asked.small else FULL, mode="linear", predictor="noise", beta_1=1e-4, beta_T=0.02, lr=2e-4,
                     warmup_steps=200, seed=0, ema=0.0, num_diffusion_train_timesteps=asked.timesteps, **vars(asked))
     options = SimpleNamespace(**settings)
-    plan = fast.choose(device)
+    plan = planned(options, device)
     flops = count_flops(options)
     limit, source = peak(device, plan.dtype)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads; default loop on {plan}")
