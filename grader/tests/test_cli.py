@@ -141,7 +141,7 @@ def test_two_submissions_of_the_same_name_do_not_overwrite_each_other(tmp_path, 
     (["grade", ".", "--out", "o", "--seed", "-1"], "--seed takes a whole number from 0 on"),
     (["grade", ".", "--out", "o", "--sandbox", "user"], "not available yet"),
     (["release", "."], ""),
-    (["fid"], "not part of this version yet"),
+    (["desk"], "not part of this version yet"),
 ], ids=lambda value: value if isinstance(value, str) else value[0])
 def test_wrong_usage_says_what_and_exits_with_2(arguments, text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
