@@ -66,20 +66,21 @@ def judge_strip(bench: Bench) -> Judgement:
 
 
 def _panel(xt: NDArray[np.generic], x0: NDArray[np.float32], s: Schedule, t: int) -> Finding | None:
-    """Mean and standard deviation of each coordinate, to six standard errors."""
+    """What is left of x_t without its share of x_0: moments of the noise, to six standard errors, and no x_0."""
     checked = f"the panel t = {t} of the strip: {STRIP_POINTS} points of the Swiss roll"
     if xt.shape != x0.shape or not np.isfinite(xt).all():
         return Finding(checked, f"finite points of shape {x0.shape}", f"shape {xt.shape} or not finite", "q_sample")
-    keep, add = s.ab[t], 1.0 - s.ab[t]
-    # Of the noise alone: x_0 is known, so its own spread is no error of the mean.
-    slack_mean = 6.0 * np.sqrt(add / STRIP_POINTS) + 1e-5
-    mean, wanted_mean = xt.mean(axis=0), np.sqrt(keep) * x0.mean(axis=0, dtype=float)
-    spread, wanted_spread = xt.std(axis=0), np.sqrt(keep * x0.var(axis=0, dtype=float) + add)
-    slack_spread = 6.0 * np.sqrt((add**2 / 2 + keep * add * x0.var(axis=0)) / STRIP_POINTS) / wanted_spread + 1e-5
-    if (np.abs(mean - wanted_mean) <= slack_mean).all() and (np.abs(spread - wanted_spread) <= slack_spread).all():
+    points, data = xt.astype(float), x0.astype(float)
+    noise, wanted = points - np.sqrt(s.ab[t]) * data, float(np.sqrt(1.0 - s.ab[t]))
+    error = wanted / np.sqrt(noise.size)
+    leftover = float((noise * data).sum() / (data**2).sum())  # of x_0, beyond its coefficient
+    if (abs(noise.mean()) <= 6.0 * error and abs(noise.std() - wanted) <= 6.0 * error / np.sqrt(2.0) + 1e-5
+            and abs(leftover) <= 6.0 * error / data.std() + 1e-5):
         return None
-    text = "mean ({:.3f}, {:.3f}), standard deviation ({:.3f}, {:.3f})"
-    return Finding(checked, text.format(*wanted_mean, *wanted_spread), text.format(*mean, *spread),
+    text = "{:.4f} x_0 plus noise of mean {:.4f} and standard deviation {:.4f}"
+    keep = float(np.sqrt(s.ab[t]))
+    rest = noise - leftover * data
+    return Finding(checked, text.format(keep, 0.0, wanted), text.format(keep + leftover, rest.mean(), rest.std()),
                    f"q_sample, t = {t}", CLOSED_FORM)
 
 

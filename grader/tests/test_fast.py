@@ -1,5 +1,6 @@
 """The fast loops compute what the plain ones compute: losses and samples of both, to stated tolerances."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -187,6 +188,21 @@ def test_people_s_mistakes_are_a_line_and_bugs_a_traceback(lab, capsys):
     assert "try --batch_size with half the number" in said
     with pytest.raises(ZeroDivisionError):
         run(lambda: 1 / 0)
+
+
+def test_the_benchmark_shows_both_loops_side_by_side(lab, monkeypatch, capsys):
+    tiny = {**lab.train.SMALL, "image_size": 8, "ch": 32, "ch_mult": [1, 2], "attn": [1]}
+    monkeypatch.setattr(lab.benchmark, "SMALL", tiny)
+    monkeypatch.setattr(sys, "argv", [
+        "benchmark.py", "--small", "--device", "cpu", "--batch_sizes", "2", "4", "--jpeg_size", "16",
+        "--timesteps", "4", "--seconds", "0.01", "--rounds", "1", "--workers", "0"])
+    lab.benchmark.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert "ratio" in lines[2]
+    rows = [line.split() for line in lines[3:]]
+    assert [row[:2] for row in rows] == [["training", "2"], ["sampling", "2"], ["training", "4"], ["sampling", "4"]]
+    for row in rows:
+        assert float(row[4]) == pytest.approx(float(row[3]) / float(row[2]), rel=0.05)
 
 
 @pytest.mark.gpu
