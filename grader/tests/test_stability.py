@@ -1,4 +1,4 @@
-"""The same submission gets the same points whatever the seed of the judge's inputs; `make stability` tries a hundred."""
+"""The same submission gets the same points under every seed of the judge; `make stability` tries a hundred."""
 
 from grader.classroom import stability
 from grader.classroom.cases import Case
