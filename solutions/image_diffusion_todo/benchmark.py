@@ -104,8 +104,9 @@ def measure(options, folder: Path, device: torch.device) -> dict[str, float]:
     trainers = {"plain": plain.PlainTrainer(modules["plain"], files, options),
                 "default": fast.FastTrainer(modules["default"], images, options, plan)}
     plan = trainers["default"].plan
-    work = {(name, "training"): Trained(trainer) for name, trainer in trainers.items()}
-    works_on = dict.fromkeys(work, 2 * options.batch_size)
+    at_once = 20 if device.type == "cuda" else 2  # train.py: 20
+    work = {(name, "training"): Trained(trainer, at_once) for name, trainer in trainers.items()}
+    works_on = dict.fromkeys(work, at_once * options.batch_size)
     B, T = options.batch_size, options.num_diffusion_train_timesteps
     samplers = {name: make_module(options, device).eval().requires_grad_(False) for name in modules}
     fast.prepare(samplers["default"].network, plan)
