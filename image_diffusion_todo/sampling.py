@@ -2,7 +2,8 @@
 
     python sampling.py --ckpt_path results/predictor_noise/beta_linear/09-05-201510/last.ckpt --save_dir samples
 
-Schedule and predictor come from the checkpoint. Image number i depends on --seed and i, whatever the batch size.
+Schedule and predictor come from the checkpoint. The noise of image i depends on --seed and i alone, so the images are
+the same whatever the batch size, up to rounding: 1 of 255 in some pixels, where the model does not diverge.
 Images that are in the folder already are kept, so that a run that was stopped goes on.
 """
 
