@@ -140,7 +140,7 @@ Waiting for a person
 compute_loss: the simplified noise-matching loss (4)
 The judge of compute_loss failed: KeyError 'eps'
 ? needs review
-Report: figure of q_sample (10), Report: loss curve and evaluation result (10), \
+Figure of q_sample (10), Training on the Swiss roll: loss curve and evaluation (10), \
 Report: trajectories under three beta schedules (10), \
 Report: samples of three predictors (10), Report: best FID (20)
 This version of the grader leaves the report to a person.

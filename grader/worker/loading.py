@@ -6,6 +6,7 @@ import builtins
 import importlib
 import os
 import random
+import re
 import shutil
 import sys
 import traceback
@@ -49,6 +50,7 @@ class Half:
         self._note = note
         self._failed: dict[str, tuple[BaseException, TracebackType | None]] = {}
         self._seed = 0
+        self._on_cpu = False  # whether what is asked of CUDA goes to the CPU
         copy_half(source, self.folder)
         self._settle()
 
@@ -59,13 +61,7 @@ class Half:
         sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks))
         builtins.input = _no_input
         warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
-        if not torch.cuda.is_available() and self._mentions_cuda():
-            cuda_shim.activate()
-            self.remarks.append("asks for CUDA by name: graded on the CPU all the same")
         generators.watch()
-
-    def _mentions_cuda(self) -> bool:
-        return any(b"cuda" in file.read_bytes() for file in self.folder.rglob("*.py") if file.is_file())
 
     def seed(self, seed: int) -> None:
         """Set every global random state; done again after an import, so that imports change no draw."""
@@ -92,6 +88,10 @@ class Half:
         return str(getattr(module, "__file__", "")).startswith(str(self.folder))
 
     def _import(self, name: str) -> ModuleType:
+        if not self._on_cpu and not torch.cuda.is_available() and mentions_cuda(self.folder, name, set()):
+            cuda_shim.activate()
+            self._on_cpu = True
+            self.remarks.append("asks for CUDA by name: graded on the CPU all the same")
         self._note({"importing": name})
         sys.modules.pop(name, None)  # a module of the library by the same name
         try:
@@ -115,6 +115,17 @@ def _as_missing(name: str, error: BaseException) -> BaseException:
     if isinstance(error, ModuleNotFoundError) and error.name in LAB_FILES:
         return Missing(f"{name}.py imports {error.name}, which was not handed in")
     return error
+
+
+def mentions_cuda(folder: Path, name: str, seen: set[str]) -> bool:
+    """Whether a module, or one of the same folder that it imports, names CUDA; training scripts beside it may."""
+    files = [file for file in (folder / f"{name}.py", *(folder / name).rglob("*.py")) if file.is_file()]
+    if name in seen or not files:
+        return False
+    seen.add(name)
+    source = b"\n".join(file.read_bytes() for file in files)
+    imported = re.findall(rb"^\s*(?:from|import)\s+([A-Za-z_]\w*)", source, re.MULTILINE)
+    return b"cuda" in source or any(mentions_cuda(folder, other.decode(), seen) for other in imported)
 
 
 def _no_input(prompt: object = "") -> str:
