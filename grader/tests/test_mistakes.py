@@ -1,5 +1,5 @@
-"""Every misconception about the image half, handed in and graded through the command line: the verdict, the points, the
-diagnosis, and nothing else touched."""
+"""Every catalogued misconception, handed in and graded through the command line: the verdict, the points, the diagnosis,
+and nothing else touched."""
 
 import json
 
@@ -7,21 +7,33 @@ import pytest
 
 from grader import cli
 from grader.classroom.cases import Case
-from grader.classroom.mistakes_task2 import CASES
+from grader.classroom.mistakes_task1 import CASES as TASK1
+from grader.classroom.mistakes_task2 import CASES as TASK2
 from grader.diagnosis import CATALOGUE
+from grader.rubric import rubric
 from grader.tests.class_run import account, assert_only_this_row_suffers, grade_cases, rows_of
 
+CASES = (*TASK1, *TASK2)
 BY_NAME = {case.name: case for case in CASES}
-KNOWN = {entry.id for entry in CATALOGUE if any(row.startswith("task2.") for row in entry.rows)}
-# The first case of a misconception, and all that has none, in every run; the same in other words with -m slow.
-FIRST = {case.diagnosis: case.name for case in reversed(CASES) if case.diagnosis}
-BRIEF = [case for case in CASES if not case.diagnosis or FIRST[case.diagnosis] == case.name]
-REST = [case for case in CASES if case not in BRIEF]
+CODE_ROWS = [row.id for row in rubric() if row.is_code]
+PLACEHOLDERS = ("simplenet-placeholder", "q_sample-placeholder", "p_sample-returns-none", "p_sample_loop-placeholder",
+                "compute_loss-placeholder")
 COSINE = """
 steps = torch.arange(num_train_timesteps + 1, dtype=torch.float64)
 f = torch.cos((steps / num_train_timesteps + s) / (1 + s) * math.pi / 2) ** 2
 betas = (1 - f[1:] / f[:-1]).clamp(max={clip})
 """
+
+
+def half_of(case):
+    return case.row.split(".")[0]
+
+
+# In every run: the first case of each misconception in each half, all that have no diagnosis, and the placeholders.
+# The same mistakes in other words, and on further rows: with -m slow.
+FIRST = {(half_of(case), case.diagnosis): case.name for case in reversed(CASES) if case.diagnosis}
+BRIEF = [case for case in CASES if case.name in FIRST.values() or case.diagnosis is None or case.name in PLACEHOLDERS]
+REST = [case for case in CASES if case not in BRIEF]
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +57,10 @@ def test_the_same_mistake_in_other_words_is_named_as_well(rest, name):
     assert_only_this_row_suffers(BY_NAME[name], rest[name])
 
 
-def test_every_misconception_about_the_image_half_has_a_case():
-    assert KNOWN - {case.diagnosis for case in CASES} == set()
+@pytest.mark.parametrize("half", ["task1", "task2"])
+def test_every_misconception_about_code_has_a_case_in_each_half_that_it_is_about(half):
+    known = {entry.id for entry in CATALOGUE for row in entry.rows if row in CODE_ROWS and row.startswith(half)}
+    assert known - {case.diagnosis for case in CASES if half_of(case) == half} == set()
 
 
 def test_every_diagnosis_of_a_case_is_in_the_catalogue_for_its_row():
@@ -54,11 +68,17 @@ def test_every_diagnosis_of_a_case_is_in_the_catalogue_for_its_row():
     assert {(case.row, case.diagnosis) for case in CASES if case.diagnosis} - known == set()
 
 
-def test_every_row_of_the_image_half_has_several_cases():
+def test_every_code_row_has_several_cases():
     rows = [case.row for case in CASES]
-    assert {row: rows.count(row) >= 10 for row in set(rows)} == dict.fromkeys(
-        [f"task2.{row}" for row in ("add_noise", "cosine", "step_noise", "step_x0", "step_mean",
-                                    "loss_noise", "loss_x0", "loss_mean")], True)
+    assert {row: rows.count(row) >= 10 for row in CODE_ROWS} == dict.fromkeys(CODE_ROWS, True)
+
+
+def test_the_catalogue_knows_at_least_forty_misconceptions():
+    assert len({entry.id for entry in CATALOGUE}) >= 40
+
+
+def test_the_placeholders_of_the_original_handout_earn_nothing():
+    assert {name: BY_NAME[name].points for name in PLACEHOLDERS} == dict.fromkeys(PLACEHOLDERS, 0.0)
 
 
 def test_what_the_policy_allows_is_right(tmp_path):
