@@ -1,5 +1,5 @@
-"""Every catalogued misconception, handed in and graded through the command line: the verdict, the points, the diagnosis,
-and nothing else touched."""
+"""Every catalogued misconception, handed in and graded through the command line: verdict, points, diagnosis, and
+nothing else touched."""
 
 import json
 
