@@ -173,6 +173,7 @@ def test_measure_fid_without_images_says_so(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")  # inside pytorch-fid
+@pytest.mark.filterwarnings("ignore:Matrix is singular")  # its covariance of 6 images, in scipy's sqrtm
 def test_measure_fid_is_pytorch_fid_s_number_and_names_what_it_depends_on(tmp_path):
     pytest.importorskip("pytorch_fid")
     from unittest import mock
