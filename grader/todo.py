@@ -93,12 +93,6 @@ def blocks(text: str) -> list[Block]:
     return [segment for segment in split(text) if isinstance(segment, Block)]
 
 
-def blank(text: str) -> str:
-    """The file without the bodies of its TODO blocks; the markers stay. Raises ValueError as split() does."""
-    return "".join(segment.begin_marker + segment.end_marker if isinstance(segment, Block) else segment.text
-                   for segment in split(text))
-
-
 def _markers(lines: list[str]) -> Iterator[tuple[int, re.Match[str]]]:
     for index, line in enumerate(lines):
         if marker := _MARKER.match(line.rstrip("\n")):

@@ -6,6 +6,7 @@ call p_sample, as its author wrote the step into it, is judged by what its netwo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,8 @@ def _observe_inline(answer: Answer, stub: Arrays) -> LoopObservation:
     return seen
 
 
-def _link(seen: LoopObservation, shown: list[Array], after: list[Array], out: Array, slack) -> None:  # type: ignore[no-untyped-def]
+def _link(seen: LoopObservation, shown: list[Array], after: list[Array], out: Array,
+          slack: Callable[[int], float]) -> None:
     """Find the first state that does not follow from the one before, and which state was returned."""
     for k in range(1, len(shown)):
         if shown[k].shape != after[k - 1].shape or off(shown[k], after[k - 1], slack(k - 1)):

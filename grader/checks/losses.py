@@ -7,7 +7,7 @@ batches show the distribution of t.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -273,7 +273,7 @@ def _noise(loss: _Loss, seen: LossObservation) -> Finding | None:
     return Finding(checked, expected, f"other noise: {seen.noise_problem}", loss.name, EQUATIONS[loss.predictor])
 
 
-def _target(answer: Answer, loss: _Loss, seen: LossObservation, chosen) -> Finding | None:  # type: ignore[no-untyped-def]
+def _target(answer: Answer, loss: _Loss, seen: LossObservation, chosen: Callable[[Trial], bool]) -> Finding | None:
     """Some right target explains the loss in every chosen trial."""
     if not seen.trials:
         return _no_network(loss)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.todo import Block, Given, blank, blocks, split
+from grader.todo import Block, Given, blocks, split
 
 TEXT = """import torch
 
@@ -42,10 +42,6 @@ def test_windows_line_ends_and_a_missing_last_line_end_are_kept():
 
 def test_a_form_feed_is_no_line_end():
     assert blocks("\f\n##### TODO a.b #####\n##### END TODO a.b #####")[0].first == 2
-
-
-def test_blank_keeps_markers_only():
-    assert blank(TEXT) == TEXT.replace("    # a hint\n    xt = x0\n", "")
 
 
 def test_text_without_blocks_is_one_segment_and_no_text_is_none():
