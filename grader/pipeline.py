@@ -1,16 +1,13 @@
-"""Grades submissions: stages one, runs its rows in the sandbox, writes its folder; and a class, several at a time."""
+"""Grades one submission: stages it, runs its rows in the sandbox, draws what was observed."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,6 @@ from grader.edits import edits_outside_todos
 from grader.figures import draw_forward_strip, draw_loss_curve, draw_samples
 from grader.intake import Submission, Unreadable, stage, submission_id
 from grader.records import Result, Row, Verdict
-from grader.report import write_report
 from grader.rubric import Policy, RubricRow, rubric
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
 
@@ -68,7 +64,7 @@ def grade_submission(path: Path, order: Order, folder: Path) -> Result:
 
 def _unreadable(path: Path, order: Order, problem: str) -> Result:
     rows = [Row(row.id, row.points, Verdict.MISSING, message="the submission could not be read") for row in order.rows]
-    return Result(submission_id(path), _file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows,
+    return Result(submission_id(path), file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows,
                   problem=problem)
 
 
@@ -181,68 +177,5 @@ def _for_a_person(row: RubricRow, submission: Submission) -> Row:
     return Row(row.id, row.points, Verdict.NEEDS_REVIEW, message=f"a person judges this row: {where}")
 
 
-def finish(result: Result, folder: Path, final: Path) -> None:
-    """Write result.json and report.html beside the figures in `folder`, and put it in place of `final` as a whole."""
-    write_report(result, folder, {row.id: row.title for row in rubric()})
-    (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
-    if final.exists():
-        retired = final.with_name(f".{final.name}.old-{os.getpid()}")
-        final.rename(retired)
-        folder.rename(final)
-        shutil.rmtree(retired, ignore_errors=True)
-    else:
-        folder.rename(final)
-
-
-def grade_into(path: Path, name: str, order: Order, out: Path) -> Result:
-    """Grade one submission and leave `out/name` behind, whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix=f".{name[:40]}-", dir=out) as work:
-        folder = Path(work) / "result"
-        folder.mkdir()
-        result = grade_submission(path, order, folder)
-        result.id = name
-        finish(result, folder, out / name)
-    return result
-
-
-def grade_class(paths: dict[str, Path], order: Order, out: Path, jobs: int) -> Iterator[Result]:
-    """Grade submissions {id: path}, `jobs` at a time; yields each result as it is done."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(grade_into, path, name, order, out) for name, path in paths.items()]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:  # Ctrl-C: what is done is kept, what has not begun is dropped
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def unfinished(paths: dict[str, Path], order: Order, out: Path, finished: dict[str, Result]) -> dict[str, Path]:
-    """The submissions that have no result of the same content under the same rules; the others go to `finished`."""
-    todo = {}
-    for name, path in paths.items():
-        result = _earlier(out / name / "result.json")
-        if result and result.rules == order.rules and result.submission_sha256 == _digest(path):
-            finished[name] = result
-        else:
-            todo[name] = path
-    return todo
-
-
-def _earlier(file: Path) -> Result | None:
-    try:
-        return Result.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _digest(path: Path) -> str:
-    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
-        try:
-            return stage(path, Path(scratch) / "submission").sha256
-        except Unreadable:
-            return _file_digest(path)
-
-
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

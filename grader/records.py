@@ -72,6 +72,8 @@ class Row:
     checks: list[Check] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)  # about this row; they cost nothing
+    suggested: float | None = None  # points that the grader would give where a person decides
+    measured: dict[str, Any] = field(default_factory=dict)  # numbers for programs, such as an FID and its interval
     duration_s: float = 0.0
 
     @classmethod

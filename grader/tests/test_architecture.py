@@ -19,6 +19,8 @@ LAYERS = [
     ("diagnosis",),
     ("report",),
     ("pipeline",),
+    ("run",),
+    ("export", "desk"),
     ("cli",),
     ("classroom", "__main__"),
 ]
