@@ -218,15 +218,15 @@ def _pack(args: list[str]) -> int:
 
 
 def _desk(args: list[str]) -> int:
-    from grader import desk
+    from grader.desk import main as desk
 
-    return desk.main(args)
+    return desk(args)
 
 
 def _export(args: list[str]) -> int:
-    from grader import export
+    from grader.export import main as export
 
-    return export.main(args)
+    return export(args)
 
 
 def _fid(args: list[str]) -> int:
