@@ -22,6 +22,12 @@ def scaled_down(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def group_norm(channels: int) -> nn.GroupNorm:
+    """32 groups, fewer in a narrow network: a group of one channel would take that channel's mean away, and with it
+    the colour of the whole image, which a network that predicts noise then cannot keep."""
+    return nn.GroupNorm(math.gcd(32, channels // 4), channels)
+
+
 class TimeEmbedding(nn.Module):
     """t (B,) -> (B, E): sines and cosines of many frequencies, then a small MLP."""
 
@@ -66,7 +72,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm = nn.GroupNorm(32, channels)
+        self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.out = scaled_down(nn.Conv2d(channels, channels, kernel_size=1))
         self.attend = attention  # plain.py puts two products in its place
@@ -83,11 +89,11 @@ class ResBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, dim_time: int, dropout: float, attention: bool):
         super().__init__()
         self.before = nn.Sequential(
-            nn.GroupNorm(32, channels_in), nn.SiLU(), nn.Conv2d(channels_in, channels_out, 3, padding=1)
+            group_norm(channels_in), nn.SiLU(), nn.Conv2d(channels_in, channels_out, 3, padding=1)
         )
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(dim_time, channels_out))
         self.after = nn.Sequential(
-            nn.GroupNorm(32, channels_out),
+            group_norm(channels_out),
             nn.SiLU(),
             nn.Dropout(dropout),
             scaled_down(nn.Conv2d(channels_out, channels_out, 3, padding=1)),

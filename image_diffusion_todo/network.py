@@ -7,7 +7,7 @@ resolutions, skip connections from the way down to the way up, self-attention at
 from collections.abc import Sequence
 
 import torch
-from module import Downsample, ResBlock, TimeEmbedding, Upsample, scaled_down
+from module import Downsample, ResBlock, TimeEmbedding, Upsample, group_norm, scaled_down
 from torch import nn
 
 
@@ -30,7 +30,7 @@ class UNet(nn.Module):
         """
         Args:
             image_resolution: height and width in pixels, divisible by 2 once per level but the last
-            ch: channels of the first level, a multiple of 32
+            ch: channels of the first level, a multiple of 4
             ch_mult: channels of each level, as multiples of ch; each level has half the resolution of the one
                 before
             attn: levels, counted from 0, whose blocks have self-attention
@@ -86,7 +86,7 @@ class UNet(nn.Module):
                 self.up.append(Upsample(channels))
 
         self.tail = nn.Sequential(
-            nn.GroupNorm(32, channels),
+            group_norm(channels),
             nn.SiLU(),
             scaled_down(nn.Conv2d(channels, image_channels, 3, padding=1)),
         )
