@@ -81,6 +81,7 @@ def _parser(verb: str, **more: str) -> argparse.ArgumentParser:
 def _grade(args: list[str]) -> int:
     options = _grade_parser().parse_args(args)
     policy, rows = load_policy(options.policy), select_rows(options.only)
+    from grader.artifacts.request import requested
     from grader.pipeline import Order  # late: numpy and the sandbox are not needed for help
     from grader.run import grade_class, unfinished
     from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
@@ -93,9 +94,8 @@ def _grade(args: list[str]) -> int:
         sandbox = resolve(SandboxKind(options.sandbox), options.gpu)
     except SandboxUnavailable as error:
         raise UsageError(str(error)) from error
-    if options.artifacts:
-        _say("--artifacts is kept for a later version: the rows about figures and FID stay with a person", OK)
-    order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training)
+    policy, artifacts = requested(options, policy, [row.id for row in rows])
+    order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training, **artifacts)
     results: dict[str, Result] = {}
     todo = unfinished(paths, order, out, results) if options.resume else paths
     try:
@@ -117,6 +117,8 @@ def _exit_code(results: list[Result]) -> int:
 def _grade_parser() -> argparse.ArgumentParser:
     parser = _parser("grade", epilog="Exit codes: 0 everything graded (whatever the marks), 1 some submission could\n"
                                      "not be graded, 2 wrong usage, 3 a fault of the grader.")
+    from grader.artifacts.request import add_options
+
     add = parser.add_argument
     add("submissions", nargs="+", type=Path, metavar="SUBMISSION", help="a ZIP or a folder")
     add("--out", type=Path, required=True, metavar="DIR", help="where results and reports go")
@@ -128,8 +130,8 @@ def _grade_parser() -> argparse.ArgumentParser:
     add("--sandbox", choices=["auto", "bubblewrap", "user", "none"], default="auto",
         help="how student code is kept apart (default: %(default)s, which is bubblewrap or an error)")
     add("--gpu", action="store_true", help="let student code use the GPU")
-    add("--artifacts", type=Path, metavar="DIR", help="results folders of the students (for a later version)")
     add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of grader/policy.toml")
+    add_options(parser)
     add("--resume", action="store_true", help="keep results of the same submission, grader, rubric and policy")
     return parser
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DPI = 100
 COLOURS = 32  # of the PNG's palette: a strip takes 40 kB instead of 150 kB
+WIDE = 8.0  # inches of pictures
 DRAWN = 1500  # points drawn per panel; more only make the file larger
 HUGE = 1e30  # beyond this the axes themselves would overflow
 BLUE, RED = "#1f5f99", "#b3261e"
@@ -80,6 +81,23 @@ def draw_samples(points: NDArray[Any], target: NDArray[Any], path: Path) -> None
         figure.subplots_adjust(left=0.02, right=0.98, bottom=0.02, top=0.98)
 
 
+def draw_picture_rows(pictures: list[NDArray[np.uint8]], titles: list[str], path: Path) -> None:
+    """Draw pictures (H, W, 3) below one another, each under its title, every pixel of them as a square.
+
+    Raises ValueError without pictures, OSError where the file cannot be written.
+    """
+    if not pictures:
+        raise ValueError("a figure needs at least one picture")
+    heights = [max(0.3, WIDE * picture.shape[0] / picture.shape[1]) for picture in pictures]
+    with _canvas(WIDE, sum(heights) + 0.32 * len(pictures), path, colours=256) as figure:
+        figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.0)
+        grid = figure.subplots(len(pictures), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+        for picture, title, axes in zip(pictures, titles, grid, strict=True):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_title(title, loc="left", fontsize=9, parse_math=False)
+            axes.set_axis_off()
+
+
 def _running_mean(losses: NDArray[np.float64], width: int = 100) -> NDArray[np.float64]:
     width = max(1, min(width, len(losses)))
     return np.convolve(losses, np.full(width, 1 / width), mode="valid") if len(losses) else losses
@@ -91,7 +109,7 @@ def _top(losses: NDArray[np.float64]) -> float:
 
 
 @contextmanager
-def _canvas(width: float, height: float, path: Path) -> Iterator[Figure]:
+def _canvas(width: float, height: float, path: Path, colours: int = COLOURS) -> Iterator[Figure]:
     """A figure of `width` by `height` inches, written to `path` as a PNG with the same bytes each time."""
     with _lock:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -103,7 +121,7 @@ def _canvas(width: float, height: float, path: Path) -> Iterator[Figure]:
         yield figure
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
-        image.quantize(COLOURS).save(path, format="PNG", optimize=True)
+        image.quantize(colours).save(path, format="PNG", optimize=True)
 
 
 def _finite(values: NDArray[Any]) -> tuple[NDArray[np.float64], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import tempfile
 import time
 import traceback
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from grader import __version__
+from grader.artifacts.pages import FILE, HALF, Pages, draw_pages, read_report
 from grader.checks import JUDGES, Bench
 from grader.checks.training import StripObservation, TrainingObservation
 from grader.diagnosis import diagnose
@@ -40,15 +42,35 @@ class Order:
     sandbox: SandboxKind = SandboxKind.AUTO
     gpu: bool = False
     training: bool = True
+    artifacts: Path | None = None  # a folder of results for each id
+    data: Path = Path("data/afhq")  # with eval/, the reference of an FID, and train/
+    fid: str = "images"  # artifacts.rows.Level
+    budget_s: float = 1200.0  # of training for an FID
 
     @property
     def rules(self) -> str:
         """Digest of everything but the submission that decides about marks, the limits included."""
         return hashlib.sha256(repr((__version__, rubric(), self)).encode()).hexdigest()[:16]
 
+    def rules_for(self, name: str) -> str:
+        """`rules`, with the artifacts of the submission `name` where artifacts were handed in."""
+        if self.artifacts is None:
+            return self.rules
+        listing = repr((self.rules, _listing(self.artifacts / name)))
+        return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
-def grade_submission(path: Path, order: Order, folder: Path) -> Result:
-    """Grade one ZIP or folder. Figures go to `folder`; nothing else is written. Never raises for what is in it."""
+
+def _listing(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of a student's artifacts: they are too large to be read for a digest."""
+    files = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
+    return [(path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in files]
+
+
+def grade_submission(path: Path, order: Order, folder: Path, name: str | None = None) -> Result:
+    """Grade one ZIP or folder. Figures go to `folder`; nothing else is written. Never raises for what is in it.
+
+    `name` is the id that the run gives it, by which its artifacts are found; the ZIP's own without.
+    """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
         try:
@@ -56,8 +78,10 @@ def grade_submission(path: Path, order: Order, folder: Path) -> Result:
         except Unreadable as error:
             result = _unreadable(path, order, str(error))
         else:
+            submission.id = name or submission.id
             result = _grade_guarded(submission, order, folder)
-    result.rules = order.rules
+    result.id = name or result.id
+    result.rules = order.rules_for(result.id)
     result.duration_s = round(time.monotonic() - began, 2)
     return result
 
@@ -88,14 +112,64 @@ def _our_fault(row: RubricRow, folder: Path) -> Row:
 
 
 def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result) -> Result:
-    with Sandbox(submission.root, submission.halves, order.policy.limits, order.sandbox, order.gpu) as sandbox:
+    halves = submission.halves | _report_half(submission, order)
+    with Sandbox(submission.root, halves, order.policy.limits, order.sandbox, order.gpu) as sandbox:
         result.remarks += _edits(submission)  # while the worker imports torch
         result.sandbox = str(sandbox.kind)
         result.environment = sandbox.environment()
         for row in order.rows:
-            result.rows.append(_timed(lambda row=row: _grade_row(row, submission, sandbox, order, folder)))  # type: ignore[misc]
+            if row.kind != "report":
+                result.rows.append(_timed(lambda row=row: _grade_row(row, submission, sandbox, order, folder)))  # type: ignore[misc]
         result.remarks += _worker_remarks(submission, sandbox)
+        result.rows += _grade_report(submission, sandbox, order, folder)
+    result.rows.sort(key=lambda row: [one.id for one in order.rows].index(row.id))
     return result
+
+
+def _report_half(submission: Submission, order: Order) -> dict[str, str]:
+    """A folder with report.pdf alone, which the sandbox takes for one more half; none where nobody asks for it."""
+    if submission.report is None or not any(row.kind == "report" for row in order.rows):
+        return {}
+    folder = Path(tempfile.mkdtemp(dir=submission.root, prefix="report-"))
+    folder.chmod(0o755)
+    shutil.copyfile(submission.report, folder / FILE)
+    (folder / FILE).chmod(0o644)
+    return {HALF: folder.name}
+
+
+def _grade_report(submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> list[Row]:
+    """The rows that a person judges, with the pages of the report that are about them."""
+    rows = [row for row in order.rows if row.kind == "report"]
+    if not rows:
+        return []
+    pages = read_report(sandbox) if submission.report else Pages(problem="no report.pdf was handed in")
+    judge = _judge_of_reports(submission, pages, order, folder)
+    return [_timed(lambda row=row: _report_row(row, judge, sandbox, pages, folder)) for row in rows]  # type: ignore[misc]
+
+
+def _report_row(row: RubricRow, judge: Callable[[RubricRow], Row], sandbox: Sandbox, pages: Pages,
+                folder: Path) -> Row:
+    try:
+        graded = judge(row)
+        graded.evidence += draw_pages(sandbox, pages, row.id, folder)
+        return graded
+    except Exception:
+        return _our_fault(row, folder)
+
+
+def _judge_of_reports(submission: Submission, pages: Pages, order: Order, folder: Path) -> Callable[[RubricRow], Row]:
+    """Judges a row by the artifacts where there are any to be had; without, names the place in the report."""
+    if order.artifacts is None and order.fid != "retrain":
+        return lambda row: Row(row.id, row.points, Verdict.NEEDS_REVIEW,
+                               message=f"a person judges this row: {pages.where(row.id)}")
+    from grader.artifacts.drawing import Machine  # late: images are measured with torch
+    from grader.artifacts.rows import Evidence, Level, judge_report_row
+
+    code = submission.root / submission.halves["task2"] if "task2" in submission.halves else None
+    artifacts = order.artifacts / submission.id if order.artifacts else None
+    evidence = Evidence(Machine(order.sandbox, order.gpu, order.policy), Level(order.fid), order.budget_s, order.seed,
+                        order.data, artifacts, code, pages)
+    return lambda row: judge_report_row(row, evidence, folder)
 
 
 def _edits(submission: Submission) -> list[str]:
@@ -125,8 +199,6 @@ def _timed(grade: Callable[[], Row]) -> Row:
 def _grade_row(row: RubricRow, submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> Row:
     """One row, whatever happens: a fault of ours is `grader_error` and costs no marks."""
     try:
-        if row.kind == "report":
-            return _for_a_person(row, submission)
         if row.half not in submission.halves:
             return Row(row.id, row.points, Verdict.MISSING, message=f"{HALVES[row.half]}/ was not handed in")
         if row.id == "task1.training" and not order.training:
@@ -170,11 +242,6 @@ def _draw(observation: Any, folder: Path, policy: Policy) -> list[str]:
             draw_samples(observation.points, observation.target, folder / "samples.png")
             drawn.append("samples.png")
     return drawn
-
-
-def _for_a_person(row: RubricRow, submission: Submission) -> Row:
-    where = f"see {submission.report.name}" if submission.report else "no report.pdf was handed in"
-    return Row(row.id, row.points, Verdict.NEEDS_REVIEW, message=f"a person judges this row: {where}")
 
 
 def file_digest(path: Path) -> str:

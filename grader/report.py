@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST = {"name": 160, "remark": 600, "message": 4000}  # characters shown
 MOST = 60  # remarks shown
+PAGES = "report-"  # pages of the student's own report, which are for the person who grades them
 FIGURE_BYTES = 2_000_000
 FIGURE_PIXELS = 6000  # a side
 
@@ -34,6 +35,10 @@ CAPTIONS = {
     "q_sample": "q(x_t) at rising t, drawn by calling the q_sample that was handed in.",
     "loss_curve": "The loss of every step of training the code that was handed in; the band is where it may end.",
     "samples": "Points drawn by p_sample_loop after that training, over the target.",
+    "schedules": "From noise to samples under each schedule: trajectory.png of the results that were handed in.",
+    "predictors": "8 samples of each predictor, from the results that were handed in.",
+    "fid": "Some of the images that the FID is of.",
+    "retrained_loss": "The loss of the model that the grader trained from the submitted code.",
 }
 
 # Sign and meaning: the sign tells verdicts apart without colour, the meaning stands in the page's legend.
@@ -118,7 +123,7 @@ def render(result: Result, folder: Path, titles: Mapping[str, str]) -> str:
         people=_people(result.rows),
         counts=_counts(result.rows),
         told={row.id for row in result.rows if _has_more(row, result)},
-        figures=lambda row: [_figure(folder, name) for name in row.evidence[:MOST]],
+        figures=lambda row: [_figure(folder, name) for name in row.evidence[:MOST] if not name.startswith(PAGES)],
     )
 
 
@@ -192,7 +197,8 @@ def _repeats(part: Part, row: Row) -> bool:
 def _has_more(row: Row, result: Result) -> bool:
     """Whether a row needs a section of its own, beside its line in the table and the problem at the top."""
     said = ("", result.problem, row.message if row.verdict in PENDING else "")
-    return bool(row.checks or row.diagnosis or row.evidence or row.remarks or row.message not in said)
+    figures = [name for name in row.evidence if not name.startswith(PAGES)]
+    return bool(row.checks or row.diagnosis or figures or row.remarks or row.message not in said)
 
 
 def _groups(rows: Iterable[Row]) -> Iterable[Group]:

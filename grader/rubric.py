@@ -100,6 +100,21 @@ class FidPolicy:
 
 
 @dataclass(frozen=True)
+class ImageRuns:
+    """How the grader draws images with submitted code, and trains it; units are in policy.toml."""
+
+    sampling_s: float
+    drawn_at_once: int
+    memory_mib: int
+    answer_mib: int
+    batch: int
+    lr: float
+    warmup: int
+    ema: float
+    steps: int
+
+
+@dataclass(frozen=True)
 class Policy:
     """Decisions that are an instructor's: accepted variances, accepted clips, training, FID, limits."""
 
@@ -107,6 +122,7 @@ class Policy:
     cosine_clips: tuple[float, ...]
     training: TrainingPolicy
     fid: FidPolicy
+    image_runs: ImageRuns
     limits: Limits
 
 
@@ -124,7 +140,8 @@ def load_policy(path: Path | None = None) -> Policy:
         got = ", ".join(sorted(unknown)) or "an empty list"
         raise UsageError(f"reverse_step.variances takes 'posterior' and 'beta', not {got}")
     clips = tuple(float(clip) for clip in data["cosine"]["clips"])
-    return Policy(variances, clips, _training(data["training"]), _fid(data["fid"]), Limits(**data["limits"]))
+    return Policy(variances, clips, _training(data["training"]), _fid(data["fid"]),
+                  ImageRuns(**data["image_runs"]), Limits(**data["limits"]))
 
 
 def _training(data: dict[str, Any]) -> TrainingPolicy:

@@ -15,7 +15,7 @@ LAYERS = [
     ("todo", "encodings", "archive", "summary", "figures", "plane", "reference", "worker"),
     ("halves", "edits", "golden_public", "release", "sandbox", "student_edition", "fid"),
     ("intake",),
-    ("checks",),
+    ("checks", "artifacts"),
     ("diagnosis",),
     ("report",),
     ("pipeline",),

@@ -182,7 +182,8 @@ def kind_of(error: BaseException) -> str:
     if isinstance(error, NotImplementedError | NotImplementedByStudent):
         return "not_implemented"
     text = str(error) if isinstance(error, RuntimeError) else ""
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or "DefaultCPUAllocator" in text:
+    full = "can't allocate memory" in text or "DefaultCPUAllocator" in text
+    if full or isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out_of_memory"
     return "crashed"
 
