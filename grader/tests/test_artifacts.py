@@ -81,6 +81,11 @@ def stock(tmp_path_factory):
     return root
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def artifacts(stock, tmp_path):
     """A copy of the student's artifacts, below a folder for the class."""
