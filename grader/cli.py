@@ -7,14 +7,21 @@ import difflib
 import json
 import os
 import secrets
+import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grader import __version__
 from grader.records import Result, Verdict
 from grader.rubric import UsageError, load_policy, select_rows
+
+if TYPE_CHECKING:
+    from grader.pipeline import Order
+    from grader.run import Task
 
 OK, UNGRADED, USAGE, FAULT = 0, 1, 2, 3
 VERBS = {
@@ -26,7 +33,6 @@ VERBS = {
     "desk": "open the TA's desk (nbgrader's formgrader) on a graded class",
     "export": "the graded class for something else: gradescope, nbgrader, csv, junit, markdown",
 }
-OWN_FILES = frozenset({"summary.csv", "run.json"})  # in DIR, beside the folders of the submissions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _say(f"error: {error}", USAGE)
     except KeyboardInterrupt:
-        return _say("interrupted; what was finished is kept, go on with --resume", 130)
+        return _say("interrupted; what was finished is kept, and the same command goes on", 130)
     except BrokenPipeError:
         return 141
     except OSError as error:
@@ -82,30 +88,65 @@ def _grade(args: list[str]) -> int:
     options = _grade_parser().parse_args(args)
     policy, rows = load_policy(options.policy), select_rows(options.only)
     from grader.artifacts.request import requested
-    from grader.pipeline import Order  # late: numpy and the sandbox are not needed for help
-    from grader.run import grade_class, unfinished
+    from grader.handed_in import tasks_of  # late: numpy and the sandbox are not needed for help
+    from grader.pipeline import Order
+    from grader.run import claimed
     from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
-    from grader.summary import table, write_summary
 
-    paths = _submissions(options.submissions)
-    out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
+    tasks = tasks_of(options.submissions)
+    for task in tasks:
+        for remark in task.remarks:
+            _say(f"{task.id}: {remark}", OK)
     try:
         sandbox = resolve(SandboxKind(options.sandbox), options.gpu)
     except SandboxUnavailable as error:
         raise UsageError(str(error)) from error
     policy, artifacts = requested(options, policy, [row.id for row in rows])
-    order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training, **artifacts)
-    results: dict[str, Result] = {}
-    todo = unfinished(paths, order, out, results) if options.resume else paths
+    with claimed(options.out) as out, _terminated():
+        order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training,
+                      **artifacts)
+        return _grade_tasks(tasks, order, out, options)
+
+
+def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.Namespace) -> int:
+    from grader.live import Progress, who_needs_a_person
+    from grader.run import grade_class, results_in, unfinished
+    from grader.summary import table, write_summary
+
+    todo, kept = (tasks, []) if options.force else unfinished(tasks, order, out)
+    results = {result.id: result for result in kept}
     try:
-        _follow(grade_class(todo, order, out, max(1, options.jobs)), len(todo), results)
+        with Progress(len(todo), len(kept)) as progress:
+            for result in grade_class(todo, order, out, max(1, options.jobs), progress.begun):
+                results[result.id] = result
+                progress.finished(result)
+    except OSError as error:
+        return _say(f"error: {error.strerror}: {error.filename or out}. {len(results)} of {len(tasks)} results are in "
+                    "place; free space or bring the drive back, and the same command goes on", FAULT)
     finally:
-        ordered = [results[name] for name in paths if name in results]
-        write_summary(ordered, out / "summary.csv")
+        with suppress(OSError):
+            write_summary(results_in(out), out / "summary.csv")
+    ordered = [results[task.id] for task in tasks]
     print(table(ordered, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    print(who_needs_a_person(ordered), file=sys.stderr)
     print(f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}")
     return _exit_code(ordered)
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM, by which a cluster's queue stops a job, ends a run as Ctrl-C does."""
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit_code(results: list[Result]) -> int:
@@ -132,27 +173,10 @@ def _grade_parser() -> argparse.ArgumentParser:
     add("--gpu", action="store_true", help="let student code use the GPU")
     add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of grader/policy.toml")
     add_options(parser)
-    add("--resume", action="store_true", help="keep results of the same submission, grader, rubric and policy")
+    add("--resume", action="store_true", help="keep results of the same submission, grader, rubric and policy in DIR, "
+                                              "which is what happens anyway")
+    add("--force", action="store_true", help="grade everything again; results that are replaced go to DIR/earlier")
     return parser
-
-
-def _submissions(paths: list[Path]) -> dict[str, Path]:
-    """{id: path}; ids that clash get a number, as two students' work must not end in one folder."""
-    from grader.intake import submission_id
-
-    absent = [str(path) for path in paths if not path.exists()]
-    if absent:
-        raise UsageError(f"no such file or folder: {', '.join(absent[:5])}")
-    named: dict[str, Path] = {}
-    for path in dict.fromkeys(path.resolve() for path in paths):
-        base = name = submission_id(path)
-        number = 2
-        while name in named or name.casefold() in OWN_FILES:
-            name, number = f"{base}~{number}", number + 1
-        if name != base:
-            _say(f"{path} has the same id as {named.get(base, 'a file of the grader')}: graded as {name}", OK)
-        named[name] = path
-    return named
 
 
 def _seed(options: argparse.Namespace, out: Path) -> int:
@@ -162,7 +186,7 @@ def _seed(options: argparse.Namespace, out: Path) -> int:
         seed = int(options.seed)
         if seed < 0:
             raise UsageError("--seed takes a whole number from 0 on")
-    elif options.resume and kept.is_file():
+    elif kept.is_file():
         try:
             seed = int(json.loads(kept.read_text(encoding="utf-8"))["seed"])
         except (ValueError, KeyError, TypeError) as error:
@@ -173,21 +197,6 @@ def _seed(options: argparse.Namespace, out: Path) -> int:
 
     write_atomically(kept, json.dumps({"seed": seed, "grader_version": __version__}) + "\n")
     return seed
-
-
-def _follow(results, total: int, into: dict[str, Result]) -> None:  # type: ignore[no-untyped-def]
-    """Collect results as they come, with a line of progress each."""
-    from grader.summary import number, one_line
-
-    began = time.monotonic()
-    for done, result in enumerate(results, 1):
-        into[result.id] = result
-        left = (time.monotonic() - began) / done * (total - done)
-        state = "could not be graded" if result.problem else f"{number(result.points)} of {number(result.max)}"
-        pending = f", {number(result.pending)} pending" if result.pending else ""
-        ahead = f", about {left:.0f} s left" if done < total else ""
-        print(f"[{done}/{total}] {one_line(result.id, 60)}: {state}{pending} ({result.duration_s:.1f} s{ahead})",
-              file=sys.stderr, flush=True)
 
 
 def _release(args: list[str]) -> int:

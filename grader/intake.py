@@ -64,10 +64,14 @@ def stage(path: Path, into: Path) -> Submission:
 
 
 def submission_id(path: Path) -> str:
-    """The ZIP's name without `_lab1.zip` (or `.zip`), or the folder's; fit to name a folder, never empty."""
+    """The ZIP's name without `_lab1.zip` (or `.zip`), or the folder's; fit to name a folder, never empty.
+
+    What browsers and course systems add to a second file of the same name, as in `7_lab1 (1).zip` and `7_lab1-2.zip`,
+    is no part of it.
+    """
     name = path.resolve().name
     if not path.is_dir():
-        name = re.sub(r"(?i)(_lab1)?\.zip$", "", name)
+        name = re.sub(r"(?i)(_lab1( ?\(\d+\)|-\d+)?)?\.zip$", "", name)
     name = printable(unicodedata.normalize("NFC", name))
     name = re.sub(r'[<>:"/\\|?*]', "_", name).strip().lstrip(".").strip()[:MAX_ID]
     name = name.encode()[:MAX_ID_BYTES].decode(errors="ignore").rstrip(" .")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import shutil
+import sys
 import tempfile
 import time
 import traceback
@@ -103,8 +105,18 @@ def _grade_guarded(submission: Submission, order: Order, folder: Path) -> Result
         return result
 
 
+# What is wrong with the machine and not with a submission: a full disk, a quota, a drive that is gone.
+MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS})
+
+
 def _our_fault(row: RubricRow, folder: Path) -> Row:
-    """The row that an exception of ours leaves behind; the traceback goes to a file, students do not read it."""
+    """The row that an exception of ours leaves behind; the traceback goes to a file, students do not read it.
+
+    Faults of the machine go on upwards: the next submission would meet them as well, so the run has to stop.
+    """
+    error = sys.exception()
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        raise error
     with open(folder / FAULTS, "a", encoding="utf-8", errors="backslashreplace") as log:
         log.write(f"{row.id}\n{traceback.format_exc()}\n")
     return Row(row.id, row.points, Verdict.GRADER_ERROR,

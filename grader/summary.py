@@ -86,13 +86,13 @@ def write_summary(results: Iterable[Result], path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "points", "pending", "max", *map(field, columns),
-                     "needs_person", "problem", "sandbox", "duration_s"])
+                     "needs_person", "problem", "sandbox"])
     for result in results:
         points = {row.id: "" if row.verdict in PENDING else number(row.points) for row in result.rows}
         people = [f"{row.id}:{row.verdict}" for row in result.rows if row.verdict in PENDING]
         writer.writerow([field(result.id), number(result.points), number(result.pending), number(result.max),
                          *(points.get(column, "") for column in columns), field(" ".join(people)),
-                         field(result.problem or ""), field(result.sandbox), round(result.duration_s, 2)])
+                         field(result.problem or ""), field(result.sandbox)])
     write_atomically(path, text.getvalue())
 
 

@@ -20,6 +20,7 @@ LAYERS = [
     ("report",),
     ("pipeline",),
     ("run",),
+    ("live", "handed_in"),
     ("export", "desk"),
     ("cli",),
     ("classroom", "__main__"),
