@@ -110,14 +110,14 @@ def _grade(args: list[str]) -> int:
 
 def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.Namespace) -> int:
     from grader.live import Progress, who_needs_a_person
-    from grader.run import grade_class, results_in, unfinished
+    from grader.run import results_in, unfinished
     from grader.summary import table, write_summary
 
     todo, kept = (tasks, []) if options.force else unfinished(tasks, order, out)
     results = {result.id: result for result in kept}
     try:
-        with Progress(len(todo), len(kept)) as progress:
-            for result in grade_class(todo, order, out, max(1, options.jobs), progress.begun):
+        with Progress(len(todo), len(kept)) as progress, _graders(todo, order, out, options, progress.begun) as graded:
+            for result in graded:
                 results[result.id] = result
                 progress.finished(result)
     except OSError as error:
@@ -131,6 +131,22 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
     print(who_needs_a_person(ordered), file=sys.stderr)
     print(f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}")
     return _exit_code(ordered)
+
+
+@contextmanager
+def _graders(todo: list[Task], order: Order, out: Path, options: argparse.Namespace,
+             begun: Callable[[str], None]) -> Iterator[Iterator[Result]]:
+    """Results as they come, from threads of this process or from a cluster."""
+    if options.scheduler is None or not todo:
+        from grader.run import grade_class
+
+        yield grade_class(todo, order, out, max(1, options.jobs), begun)
+        return
+    from grader.cluster import check_workers, connected, grade_on_cluster
+
+    with connected(options.scheduler) as client:
+        check_workers(client, order)
+        yield grade_on_cluster(client, todo, order, out, begun)
 
 
 @contextmanager
@@ -171,6 +187,8 @@ def _grade_parser() -> argparse.ArgumentParser:
     add("--sandbox", choices=["auto", "bubblewrap", "user", "none"], default="auto",
         help="how student code is kept apart (default: %(default)s, which is bubblewrap or an error)")
     add("--gpu", action="store_true", help="let student code use the GPU")
+    add("--scheduler", metavar="ADDRESS", help="grade on Dask workers: tcp://HOST:PORT of a scheduler, or local[:N] "
+                                               "for N workers on this machine (needs ddpm-lab[cluster])")
     add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of grader/policy.toml")
     add_options(parser)
     add("--resume", action="store_true", help="keep results of the same submission, grader, rubric and policy in DIR, "

@@ -50,7 +50,7 @@ def claimed(out: Path) -> Iterator[Path]:
         lock.flush()
         shutil.rmtree(out / WORK, ignore_errors=True)
         try:
-            with _scratch():
+            with scratch():
                 yield out
         finally:
             shutil.rmtree(out / WORK, ignore_errors=True)
@@ -59,8 +59,8 @@ def claimed(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _scratch() -> Iterator[None]:
-    """A folder of this run for all temporary files; those of runs that were killed are removed."""
+def scratch() -> Iterator[None]:
+    """A folder of this process for all its temporary files; those of processes that were killed are removed."""
     usual = tempfile.tempdir
     place = Path(tempfile.gettempdir())
     for left in place.glob(f"{SCRATCH}*"):

@@ -20,7 +20,7 @@ LAYERS = [
     ("report",),
     ("pipeline",),
     ("run",),
-    ("live", "handed_in"),
+    ("live", "handed_in", "cluster"),
     ("export", "desk"),
     ("cli",),
     ("classroom", "__main__"),

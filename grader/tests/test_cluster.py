@@ -1,0 +1,135 @@
+"""Grading on Dask workers: the same grades as in one process, whatever dies."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+from distributed import Client, LocalCluster
+
+from grader import cli
+from grader.classroom.builder import build, pack
+from grader.cluster import check_workers, grade_on_cluster
+from grader.pipeline import Order
+from grader.rubric import UsageError, load_policy, select_rows
+from grader.run import Task, claimed
+from grader.sandbox import SandboxKind
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets at the end of a cluster
+
+
+@pytest.fixture(scope="module")
+def handed_in(tmp_path_factory):
+    """Five submissions: right ones, a wrong one, a folder, a broken archive."""
+    root = tmp_path_factory.mktemp("class")
+    right = pack(build(root / "solved"), root / "1_lab1.zip")
+    shutil.copy(right, root / "2_lab1.zip")
+    betas = {"task2.cosine": "betas = torch.linspace(1e-4, 0.02, num_train_timesteps)"}
+    pack(build(root / "wrong", betas), root / "3_lab1.zip")
+    (root / "4_lab1.zip").write_bytes(right.read_bytes()[:2000])
+    return [*sorted(root.glob("*_lab1.zip")), root / "solved"]
+
+
+@pytest.fixture(scope="module")
+def client():
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        yield client
+
+
+def order():
+    return Order(5, load_policy(), tuple(select_rows(["task2.cosine", "task2.add_noise"])), SandboxKind.BUBBLEWRAP)
+
+
+def judged(out, name):
+    """A result.json without what differs between any two runs: durations."""
+    def strip(value):
+        if isinstance(value, dict):
+            return {key: strip(item) for key, item in value.items() if key != "duration_s"}
+        return [strip(item) for item in value] if isinstance(value, list) else value
+
+    return strip(json.loads((out / name / "result.json").read_text()))
+
+
+def test_grades_of_a_cluster_are_those_of_one_process_byte_for_byte(handed_in, tmp_path, capsys):
+    arguments = ["grade", *map(str, handed_in), "--only", "task2.cosine", "--only", "task2.add_noise", "--seed", "5"]
+    codes = [cli.main([*arguments, "--out", str(tmp_path / "one"), "--jobs", "1"]),
+             cli.main([*arguments, "--out", str(tmp_path / "two"), "--scheduler", "local:2"])]
+    assert codes == [cli.UNGRADED] * 2
+    one, two = ((tmp_path / name / "summary.csv").read_bytes() for name in ("one", "two"))
+    assert one == two
+    for name in ("1", "2", "3", "4", "solved"):
+        assert judged(tmp_path / "one", name) == judged(tmp_path / "two", name)
+        assert sorted(os.listdir(tmp_path / "one" / name)) == sorted(os.listdir(tmp_path / "two" / name))
+
+
+def at_work(dask_worker):
+    return os.getpid(), [str(task.key) for task in dask_worker.state.executing]
+
+
+def killer(client, chosen, times):
+    """A thread that kills, `times` times, the worker at work on a task whose key begins with `chosen`."""
+    killed = []
+
+    def hunt():
+        deadline = time.monotonic() + 90
+        while len(killed) < times and time.monotonic() < deadline:
+            for pid, keys in client.run(at_work, on_error="ignore").values():
+                if len(killed) < times and pid not in killed and any(key.startswith(chosen) for key in keys):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=hunt, daemon=True)
+    thread.start()
+    return thread, killed
+
+
+def grade(client, tasks, out):
+    with claimed(out):
+        return {result.id: result for result in grade_on_cluster(client, tasks, order(), out)}
+
+
+def tasks_of(handed_in, count=5):
+    return [Task(f"{number}", handed_in[number % 2]) for number in range(count)]
+
+
+def test_a_worker_that_dies_in_the_middle_costs_nothing(client, handed_in, tmp_path):
+    thread, killed = killer(client, "grade-1-", 1)
+    results = grade(client, tasks_of(handed_in), tmp_path / "out")
+    thread.join()
+    assert len(killed) == 1
+    assert {name: result.points for name, result in results.items()} == dict.fromkeys("01234", 8.0)
+
+
+def test_a_submission_that_takes_three_workers_down_gets_a_verdict_and_the_rest_goes_on(client, handed_in, tmp_path):
+    check_workers(client, order())  # also sets how many deaths the scheduler allows
+    thread, killed = killer(client, "grade-0-", 3)
+    results = grade(client, tasks_of(handed_in, 4), tmp_path / "out")
+    thread.join()
+    assert len(killed) == 3
+    lost = results.pop("0")
+    assert {row.verdict for row in lost.rows} == {"grader_error"}
+    assert (lost.points, lost.pending) == (0, 8)
+    assert "3 workers" in lost.rows[0].message
+    assert (tmp_path / "out" / "0" / "report.html").is_file()
+    assert {result.points for result in results.values()} == {8.0}
+
+
+def test_no_scheduler_at_the_address_is_said(handed_in, tmp_path, capsys):
+    code = cli.main(["grade", str(handed_in[0]), "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"])
+    assert code == cli.USAGE
+    assert "dask scheduler" in capsys.readouterr().err
+
+
+def test_a_gpu_that_no_worker_announces_is_said(client):
+    with pytest.raises(UsageError, match="GPU=1"):
+        check_workers(client, Order(5, load_policy(), (), SandboxKind.BUBBLEWRAP, gpu=True))
+
+
+def test_workers_of_many_threads_are_refused():
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster, \
+            Client(cluster) as client, pytest.raises(UsageError, match="--nthreads 1"):
+        check_workers(client, order())
