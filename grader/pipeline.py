@@ -32,6 +32,7 @@ from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
 REPOSITORY = Path(__file__).resolve().parent.parent
 FAULTS = "grader_error.log"
 HALVES = {"task1": "2d_plot_diffusion_todo", "task2": "image_diffusion_todo"}
+Told = Callable[[Row], None]
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,15 @@ def _listing(folder: Path) -> list[tuple[str, int, int]]:
     return [(path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in files]
 
 
-def grade_submission(path: Path, order: Order, folder: Path, name: str | None = None) -> Result:
+def _nobody(row: Row) -> None:
+    """For who does not ask to be told of rows."""
+
+
+def grade_submission(path: Path, order: Order, folder: Path, name: str | None = None, told: Told = _nobody) -> Result:
     """Grade one ZIP or folder. Figures go to `folder`; nothing else is written. Never raises for what is in it.
 
-    `name` is the id that the run gives it, by which its artifacts are found; the ZIP's own without.
+    `name` is the id that the run gives it, by which its artifacts are found; the ZIP's own without. `told` gets each
+    row as soon as it is judged.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
@@ -81,7 +87,7 @@ def grade_submission(path: Path, order: Order, folder: Path, name: str | None = 
             result = _unreadable(path, order, str(error))
         else:
             submission.id = name or submission.id
-            result = _grade_guarded(submission, order, folder)
+            result = _grade_guarded(submission, order, folder, told)
     result.id = name or result.id
     result.rules = order.rules_for(result.id)
     result.duration_s = round(time.monotonic() - began, 2)
@@ -94,12 +100,12 @@ def _unreadable(path: Path, order: Order, problem: str) -> Result:
                   problem=problem)
 
 
-def _grade_guarded(submission: Submission, order: Order, folder: Path) -> Result:
+def _grade_guarded(submission: Submission, order: Order, folder: Path, told: Told) -> Result:
     """A fault of ours, such as a worker that does not start, leaves every row pending and the class going on."""
     result = Result(submission.id, submission.sha256, __version__, order.seed, str(order.sandbox), {}, [],
                     remarks=list(submission.remarks))
     try:
-        return _grade_staged(submission, order, folder, result)
+        return _grade_staged(submission, order, folder, result, told)
     except Exception:
         result.rows = [_our_fault(row, folder) for row in order.rows]
         return result
@@ -123,7 +129,7 @@ def _our_fault(row: RubricRow, folder: Path) -> Row:
                message=f"the grader itself failed here, which costs no marks: a person has to look at {FAULTS}")
 
 
-def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result) -> Result:
+def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result, told: Told) -> Result:
     halves = submission.halves | _report_half(submission, order)
     with Sandbox(submission.root, halves, order.policy.limits, order.sandbox, order.gpu) as sandbox:
         result.remarks += _edits(submission)  # while the worker imports torch
@@ -132,6 +138,7 @@ def _grade_staged(submission: Submission, order: Order, folder: Path, result: Re
         for row in order.rows:
             if row.kind != "report":
                 result.rows.append(_timed(lambda row=row: _grade_row(row, submission, sandbox, order, folder)))  # type: ignore[misc]
+                told(result.rows[-1])
         result.remarks += _worker_remarks(submission, sandbox)
         result.rows += _grade_report(submission, sandbox, order, folder)
     result.rows.sort(key=lambda row: [one.id for one in order.rows].index(row.id))

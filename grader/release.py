@@ -127,7 +127,7 @@ def clear_source(text: str) -> str:
 def _clear_chunk(chunk: str, stub: str) -> str:
     """nbgrader's ClearSolutions on a piece of source, taken for a code cell."""
     from nbformat.v4 import new_code_cell
-    from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions  # type: ignore[import-untyped]
+    from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
 
     cell = new_code_cell(chunk)
     resources = {"language": "python"}
@@ -140,7 +140,7 @@ def _clear_chunk(chunk: str, stub: str) -> str:
 def clear_notebook(text: str) -> str:
     """A notebook through the steps of nbgrader's generate_assignment that need no database."""
     import nbformat
-    from nbgrader import preprocessors as steps  # type: ignore[import-untyped]
+    from nbgrader import preprocessors as steps
 
     notebook = nbformat.reads(text, as_version=4)
     stub = {"python": 'raise NotImplementedError("TODO: replace this line with your code")'}

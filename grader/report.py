@@ -123,7 +123,7 @@ def render(result: Result, folder: Path, titles: Mapping[str, str]) -> str:
         people=_people(result.rows),
         counts=_counts(result.rows),
         told={row.id for row in result.rows if _has_more(row, result)},
-        figures=lambda row: [_figure(folder, name) for name in row.evidence[:MOST] if not name.startswith(PAGES)],
+        figures=lambda row: [figure(folder, name) for name in row.evidence[:MOST] if not name.startswith(PAGES)],
     )
 
 
@@ -231,7 +231,7 @@ def _anchor(row_id: str) -> str:
 # --- figures
 
 
-def _figure(folder: Path, name: str) -> Figure:
+def figure(folder: Path, name: str) -> Figure:
     """The PNG or JPEG `name` of `folder` as a data: URL; other places, links, kinds and sizes are refused."""
     stem = Path(name).stem
     caption = CAPTIONS.get(stem, stem)

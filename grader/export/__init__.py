@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,36 +59,42 @@ def _class_parser(name: str, epilog: str = "") -> argparse.ArgumentParser:
 
 def _add_gradebook(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gradebook", metavar="URL",
-                        help="take the points that people gave from this nbgrader gradebook, as in sqlite:///gradebook.db")
+                        help="the nbgrader gradebook with the points that people gave (default: that of OUT/desk)")
+    parser.add_argument("--automatic", action="store_true", help="leave out the points that people gave")
 
 
 def _results(options: argparse.Namespace) -> list[Result]:
-    from grader.export.manual import with_manual
+    """The graded class, with the points that people gave at the desk."""
     from grader.run import graded
 
     results = graded(options.out)
-    if options.gradebook is None:
+    if options.automatic or (options.gradebook is None and not (options.out / "desk" / "gradebook.db").is_file()):
         return results
-    from grader.desk.gradebook import manual_points
+    from grader.desk.gradebook import typed
+    from grader.export.manual import with_manual
 
-    return with_manual(results, manual_points(options.gradebook))
+    return with_manual(results, typed(options.out, options.gradebook))
 
 
 def _deliver(text: str, to: Path | None) -> int:
-    """Write `text` as it is, line ends included."""
+    """Put `text` into the file `to`, or on stdout."""
     if to is None:
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode("utf-8"))
+        sys.stdout.buffer.write(text.encode("utf-8"))  # as it is, line ends included
         sys.stdout.buffer.flush()
         return 0
+    _write(text, to)
+    print(f"wrote {to}", file=sys.stderr)
+    return 0
+
+
+def _write(text: str, to: Path) -> None:
     if to.is_dir():
         raise UsageError(f"{to} is a folder: --to takes the name of a file")
     from grader.summary import write_atomically
 
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(to, text)
-    print(f"wrote {to}", file=sys.stderr)
-    return 0
 
 
 # --- formats
@@ -96,8 +103,8 @@ def _deliver(text: str, to: Path | None) -> int:
 def _csv(args: list[str]) -> int:
     parser = _class_parser("csv", "Cells of rows that wait for a person are empty; `pending` is what they are worth. "
                                   "For example:\n" + EXAMPLE)
-    parser.add_argument("--maxima", metavar="NAME", nargs="?", const="Points Possible",
-                        help="put a line with the most points of each row first, under this id (default: %(const)s)")
+    parser.add_argument("--maxima", action="store_true",
+                        help="put a line with the most points of each row first, with the id 'Points Possible'")
     options = parser.parse_args(args)
     from grader.export.lms import to_csv
 
@@ -123,13 +130,13 @@ def _markdown(args: list[str]) -> int:
     options = parser.parse_args(args)
     if options.annotations and options.to is None:
         raise UsageError("--annotations prints to stdout: give the summary a file with --to")
-    from grader.export.annotations import annotations
+    from grader.export.annotations import to_commands
     from grader.export.markdown import to_markdown
 
     results = _results(options)
     code = _deliver(to_markdown(results), options.to)
     if options.annotations:
-        print("\n".join(annotations(results, options.source, options.root)))
+        print("\n".join(to_commands(results, options.source, options.root)))
     return code
 
 
@@ -165,10 +172,12 @@ def _gradescope(args: list[str]) -> int:
         print(f"wrote {options.autograder}: upload it in the assignment's Configure Autograder", file=sys.stderr)
         return 0
     results = _results(options)
-    if options.to is None and len(results) > 1:
-        raise UsageError(f"{options.out} holds {len(results)} submissions: name a folder with --to DIR")
-    for result in results:
-        folder = options.out / result.id
-        text = to_gradescope(result, folder, options.visibility)
-        _deliver(text, options.to / result.id / "results.json" if options.to else None)
+    texts = {result.id: to_gradescope(result, options.out / result.id, options.visibility) for result in results}
+    if options.to is None:
+        if len(texts) > 1:
+            raise UsageError(f"{options.out} holds {len(texts)} submissions: name a folder with --to DIR")
+        return _deliver("".join(texts.values()), None)
+    for name, text in texts.items():
+        _write(text, options.to / name / "results.json")
+    print(f"wrote {options.to}{os.sep}<id>{os.sep}results.json for {len(texts)} submissions", file=sys.stderr)
     return 0

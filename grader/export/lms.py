@@ -9,21 +9,22 @@ from grader.records import PENDING, Result
 from grader.rubric import rubric
 from grader.summary import field, number
 
+MAXIMA = "Points Possible"
 
-def to_csv(results: list[Result], maxima: str | None = None) -> str:
+
+def to_csv(results: list[Result], maxima: bool = False) -> str:
     """A line a submission. A row that waits for a person is an empty cell; `pending` says what all of them are worth.
 
-    `maxima` is the id of a line of the most points per row, put first for systems that want one. Lines end in CRLF,
-    as RFC 4180 has it.
+    `maxima` puts a line of the most points per row first, as Canvas has it. Lines end in CRLF, as RFC 4180 has it.
     """
     columns = _columns(results)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(["id", *map(field, columns), "total", "pending", "maximum"])
-    if maxima is not None:
+    if maxima:
         most = {row.id: row.max for result in reversed(results) for row in result.rows}
         total = number(sum(most.values()))
-        writer.writerow([field(maxima), *(number(most[column]) for column in columns), total, "", total])
+        writer.writerow([MAXIMA, *(number(most[column]) for column in columns), total, "", total])
     for result in results:
         points = {row.id: "" if row.verdict in PENDING else number(row.points) for row in result.rows}
         writer.writerow([field(result.id), *(points.get(column, "") for column in columns),

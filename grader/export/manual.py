@@ -9,19 +9,22 @@ from dataclasses import replace
 from grader.records import Result, Row, Verdict
 from grader.summary import number
 
-ManualPoints = Mapping[str, Mapping[str, float]]  # {id of the submission: {id of the row: points}}
+# {id of the submission: {id of the row: points, if any were given, and a comment}}, as the desk has them
+Manual = Mapping[str, Mapping[str, tuple[float | None, str]]]
 
 
-def with_manual(results: list[Result], manual: ManualPoints) -> list[Result]:
+def with_manual(results: list[Result], manual: Manual) -> list[Result]:
     """The results with the rows that a person has decided; the others, and the results given, stay as they are."""
     return [replace(result, rows=[_decided(row, manual.get(result.id, {})) for row in result.rows])
             for result in results]
 
 
-def _decided(row: Row, points: Mapping[str, float]) -> Row:
-    given = points.get(row.id)
+def _decided(row: Row, typed: Mapping[str, tuple[float | None, str]]) -> Row:
+    given, comment = typed.get(row.id, (None, ""))
+    said = [f"a person's comment: {comment}"] if comment else []
     if given is None or not math.isfinite(given):
-        return row
+        return replace(row, remarks=[*row.remarks, *said]) if said else row
     verdict = Verdict.PASSED if given >= row.max else Verdict.PARTIAL if given > 0 else Verdict.FAILED
-    return replace(row, points=float(given), verdict=verdict, suggested=None, diagnosis=row.diagnosis,
-                   message=f"a person gave {number(given)} of {number(row.max)} points")
+    message = f"a person gave {number(given)} of {number(row.max)} points"
+    return replace(row, points=float(given), verdict=verdict, suggested=None, remarks=[*row.remarks, *said],
+                   message=f"{message}\n{row.message}" if row.checks else message)
