@@ -93,6 +93,10 @@ def _grade(args: list[str]) -> int:
     from grader.run import claimed
     from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
 
+    if options.gradebook:
+        from grader.desk.course import gradebook_url
+
+        gradebook_url(options.gradebook)  # what is wrong with it is said now, and not after hours
     tasks = tasks_of(options.submissions)
     for task in tasks:
         for remark in task.remarks:
@@ -114,23 +118,41 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
     from grader.summary import table, write_summary
 
     todo, kept = (tasks, []) if options.force else unfinished(tasks, order, out)
-    results = {result.id: result for result in kept}
+    done = len(kept)
     try:
         with Progress(len(todo), len(kept)) as progress, _graders(todo, order, out, options, progress.begun) as graded:
             for result in graded:
-                results[result.id] = result
                 progress.finished(result)
+                done += 1
     except OSError as error:
-        return _say(f"error: {error.strerror}: {error.filename or out}. {len(results)} of {len(tasks)} results are in "
+        return _say(f"error: {error.strerror}: {error.filename or out}. {done} of {len(tasks)} results are in "
                     "place; free space or bring the drive back, and the same command goes on", FAULT)
     finally:
         with suppress(OSError):
             write_summary(results_in(out), out / "summary.csv")
+    results = {result.id: result for result in results_in(out)}
     ordered = [results[task.id] for task in tasks]
     print(table(ordered, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     print(who_needs_a_person(ordered), file=sys.stderr)
-    print(f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}")
+    _write_class_page(list(results.values()), out, tasks)
+    if options.gradebook is not None:
+        from grader.desk.gradebook import write_class
+
+        written = write_class(out, options.gradebook or None, list(results.values()))
+        _say(f"{written} results written into the gradebook; `ddpm-grader desk {out}` opens the TA's desk", OK)
+    print(f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}   "
+          f"class: {out / 'class.html'}")
     return _exit_code(ordered)
+
+
+def _write_class_page(results: list[Result], out: Path, tasks: list[Task]) -> None:
+    """OUT/class.html; whatever is wrong with it, the grades are there and are not to be lost for a page."""
+    from grader.classpage import write_class_page
+
+    try:
+        write_class_page(results, out, {task.id: task.path for task in tasks})
+    except Exception as error:
+        _say(f"warning: {out / 'class.html'} was not written: {error!r}", OK)
 
 
 @contextmanager
@@ -189,6 +211,8 @@ def _grade_parser() -> argparse.ArgumentParser:
     add("--gpu", action="store_true", help="let student code use the GPU")
     add("--scheduler", metavar="ADDRESS", help="grade on Dask workers: tcp://HOST:PORT of a scheduler, or local[:N] "
                                                "for N workers on this machine (needs ddpm-lab[cluster])")
+    add("--gradebook", nargs="?", const="", metavar="URL", help="write nbgrader's gradebook too: sqlite:///FILE or "
+        "postgresql://USER:PASSWORD@HOST/DATABASE (without a URL: SQLite in DIR/desk)")
     add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of grader/policy.toml")
     add_options(parser)
     add("--resume", action="store_true", help="keep results of the same submission, grader, rubric and policy in DIR, "

@@ -21,7 +21,7 @@ LAYERS = [
     ("pipeline",),
     ("run",),
     ("live", "handed_in", "cluster"),
-    ("export", "desk"),
+    ("export", "desk", "similarity", "classpage"),
     ("cli",),
     ("classroom", "__main__"),
 ]
