@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 BINS = 11  # of the histogram of totals: 0, 1-10, ..., up to all points
-MISCONCEPTIONS, LINKED, SLOWEST, PAIRS, REMARKS = 15, 6, 8, 12, 10  # shown of each
+MISCONCEPTIONS, LINKED, SLOWEST, PAIRS, REMARKS, FAILED = 15, 6, 8, 12, 10, 20  # shown of each
 TROUBLE = (Verdict.GRADER_ERROR, Verdict.TIMEOUT, Verdict.OUT_OF_MEMORY, Verdict.CRASHED)
 WIDE, HIGH = 640, 220  # of the FID scatter, in its own units
 
@@ -86,7 +86,8 @@ def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=finalize,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment.globals |= {"style": Markup(style), "style_hash": digest, "WIDE": WIDE, "HIGH": HIGH, "PAIRS": PAIRS}
+    environment.globals |= {"style": Markup(style), "style_hash": digest, "WIDE": WIDE, "HIGH": HIGH, "PAIRS": PAIRS,
+                            "FAILED": FAILED}
     environment.filters |= {"number": number, "word": word, "link": link, "cut": lambda text, most: visible(text, most)}
     return environment
 
