@@ -22,6 +22,10 @@ def tasks_of(paths: list[Path]) -> list[Task]:
     if absent:
         raise UsageError(f"no such file or folder: {', '.join(absent[:5])}"
                          + (f" and {len(absent) - 5} more" if len(absent) > 5 else ""))
+    for path in paths:
+        if len(handed_in := list(path.glob("*_lab1.zip"))) > 1:
+            raise UsageError(f"{path} is a folder with {len(handed_in)} submissions and not one of them: "
+                             f"name the files, as in `{path}/*.zip`")
     named: dict[str, list[Path]] = {}
     for path in dict.fromkeys(path.resolve() for path in paths):
         named.setdefault(submission_id(path), []).append(path)

@@ -10,7 +10,9 @@ import argparse
 import datetime
 import hashlib
 import json
+import os
 import sys
+import sysconfig
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,7 +42,8 @@ def opened(course: Course) -> Iterator[Gradebook]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SAWarning)  # of nbgrader's own relations
         try:
-            book = Gradebook(course.url, "ddpm-lab")
+            with _scripts_on_path():
+                book = Gradebook(course.url, "ddpm-lab")
         except (SQLAlchemyError, ImportError) as error:
             why = str(getattr(error, "orig", None) or type(error).__name__).strip().partition("\n")[0]
             raise UsageError(f"the gradebook {without_password(course.url)} cannot be opened: {why}") from None
@@ -48,6 +51,20 @@ def opened(course: Course) -> Iterator[Gradebook]:
             yield book
         finally:
             book.close()
+
+
+@contextmanager
+def _scripts_on_path() -> Iterator[None]:
+    """nbgrader starts `alembic` by name; that lies beside this Python, whose environment may not be activated."""
+    before = os.environ.get("PATH")
+    os.environ["PATH"] = os.pathsep.join(filter(None, [sysconfig.get_path("scripts"), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PATH"]
+        else:
+            os.environ["PATH"] = before
 
 
 def write_class(out: Path, url: str | None, results: list[Result], course: Course | None = None) -> int:

@@ -132,18 +132,26 @@ def test_only_draws_the_same_inputs_as_a_whole_run(tmp_path):
     assert len(texts) == 1
 
 
+def test_a_folder_of_submissions_is_not_taken_for_one(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}_lab1.zip").write_bytes(b"")
+    assert main(["grade", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+    assert f"name the files, as in `{tmp_path}/*.zip`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("arguments", "text"), [
     (["grad"], "no verb 'grad', did you mean 'grade'?"),
     (["grade", "nowhere.zip", "--out", "o"], "no such file or folder: nowhere.zip"),
     (["grade", ".", "--out", "o", "--only", "task1.q_sampel"], "did you mean task1.q_sample"),
     (["grade", ".", "--out", "o", "--policy", "absent.toml"], "cannot read the policy absent.toml"),
     (["grade", ".", "--out", "o", "--seed", "-1"], "--seed takes a whole number from 0 on"),
-    (["grade", ".", "--out", "o", "--sandbox", "user"], "not available yet"),
+    (["grade", ".", "--out", "o", "--sandbox", "user"], "the sandbox 'user' runs each submission as another user"),
     (["release", "."], ""),
 ], ids=lambda value: value if isinstance(value, str) else value[0])
 def test_wrong_usage_says_what_and_exits_with_2(arguments, text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "something").write_text("kept")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(arguments) == 2
     assert text in capsys.readouterr().err
     assert (tmp_path / "something").read_text() == "kept"

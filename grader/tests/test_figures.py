@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,7 +30,11 @@ def test_threads_draw_what_one_would(tmp_path):
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda path: draw_forward_strip(samples.strip(200), path), paths))
     assert len({path.read_bytes() for path in paths}) == 1
-    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_pyplot_which_knows_one_thread_only_is_not_imported():
+    code = "import sys, grader.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("values", [

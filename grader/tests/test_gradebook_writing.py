@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -89,6 +90,13 @@ def test_every_row_has_its_automatic_score_and_those_for_a_person_wait(out, url)
             assert grade.manual_score is None
         assert rows["task2.fid"][1].auto_comment == "suggested: 15 of 20"
         assert rows["task1.p_sample"][1].auto_comment == "the variance is β, not the posterior variance β̃"
+
+
+def test_the_environment_need_not_be_activated(out, monkeypatch):
+    elsewhere = [part for part in os.environ["PATH"].split(os.pathsep) if not (Path(part) / "alembic").exists()]
+    monkeypatch.setenv("PATH", os.pathsep.join(elsewhere))
+    assert fill(out) == 3
+    assert os.environ["PATH"] == os.pathsep.join(elsewhere)
 
 
 def test_writing_again_writes_nothing(out, url):
