@@ -102,9 +102,11 @@ def _grade(args: list[str]) -> int:
         for remark in task.remarks:
             _say(f"{task.id}: {remark}", OK)
     try:
-        sandbox = resolve(SandboxKind(options.sandbox), options.gpu)
+        sandbox = resolve(SandboxKind(options.sandbox), options.gpu, [options.out, *options.submissions])
     except SandboxUnavailable as error:
         raise UsageError(str(error)) from error
+    if sandbox is SandboxKind.USER:
+        os.umask(0o077)  # results and whatever else is written from here on is closed to the submissions' users
     policy, artifacts = requested(options, policy, [row.id for row in rows])
     with claimed(options.out) as out, _terminated():
         order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training,

@@ -16,7 +16,7 @@ class SandboxKind(StrEnum):
 
     AUTO = "auto"  # bubblewrap, or an error that says how to get it; never silently less
     BUBBLEWRAP = "bubblewrap"  # namespaces: no network, only the interpreter and one submission visible
-    USER = "user"  # an unprivileged user of its own; not available yet
+    USER = "user"  # weaker: an unprivileged user of its own, where there are no namespaces
     NONE = "none"  # a plain process with resource limits, for code that one trusts
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from grader.records import Verdict
 from grader.worker import wire
 
-from . import bubblewrap
+from . import bubblewrap, user
 from .base import SandboxFault, SandboxKind
 from .launch import Launch, plain_command
 from .watch import MIB, Output, Watchdog, descendants, kept_waiting, threads
@@ -42,12 +42,13 @@ class Lost(Exception):
 class Worker:
     """A worker process tree. The thread that makes it must live as long: the kernel ties the two together."""
 
-    def __init__(self, launch: Launch, kind: SandboxKind) -> None:
+    def __init__(self, launch: Launch, kind: SandboxKind, account: user.Account | None = None) -> None:
         self.reason: Lost | None = None
         self.half: str | None = None  # whose process runs
         self.about: dict[str, Any] = {}  # python, torch, device
         self.probes: frozenset[str] = frozenset()
         self._waited, self._patience = 0.0, 0.0
+        self._account = account
         self._scratch = tempfile.mkdtemp(prefix="ddpm-grader-") if kind is SandboxKind.NONE else None
         self._socket, theirs = socket.socketpair()
         ours, output = os.pipe()
@@ -64,12 +65,15 @@ class Worker:
         self._socket.setblocking(False)
         self.output = Output(ours, launch.limits.output_mib * MIB, self.stop)
         self._zygote = self._process.pid
-        self._watchdog = Watchdog(self._process.pid, launch.limits, self.stop)
+        full = (lambda pids: account.overfull(pids, launch.limits.scratch_mib)) if account else None
+        self._watchdog = Watchdog(self._process.pid, launch.limits, self.stop, full)
         self._blob_cap = launch.limits.answer_mib * MIB + MIB
 
     def _start(self, launch: Launch, kind: SandboxKind, fd: int, output: int) -> subprocess.Popen[bytes]:
         if kind is SandboxKind.BUBBLEWRAP:
             return bubblewrap.start(bubblewrap.command(launch, fd), (fd,), output)
+        if self._account:
+            return user.start(launch, self._account, fd, output)
         assert self._scratch
         command = plain_command(launch, self._scratch, fd, _threads_of_user())
         return subprocess.Popen(command.argv, env=command.env, cwd=self._scratch, stdin=subprocess.DEVNULL,
@@ -214,6 +218,8 @@ class Worker:
         self._remove_scratch()
 
     def _remove_scratch(self) -> None:
+        if self._account:
+            self._account.sweep()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
 

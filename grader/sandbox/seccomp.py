@@ -1,7 +1,8 @@
 """A filter of system calls: what would get around the limits on memory, or out of the namespaces, is refused.
 
 It is a classic BPF program for seccomp, handed to bubblewrap. Every call that is not listed stays allowed:
-the namespaces and the limits are the walls, this closes their gaps.
+the namespaces and the limits are the walls, this closes their gaps. Where there are no namespaces
+(`--sandbox user`), it also is the wall around the network, and the worker loads it itself.
 """
 
 from __future__ import annotations
@@ -26,27 +27,38 @@ MACHINES: dict[str, tuple[int, tuple[int, ...]]] = {
 }
 CLONE = {"x86_64": 56, "aarch64": 220}
 SOCKET = {"x86_64": 41, "aarch64": 198}
+# Offline, also: socket, connect, bind, listen, accept, accept4, kcmp, pidfd_getfd; of socketpair the datagrams,
+# which could be sent to others' sockets.
+OFFLINE = {"x86_64": (41, 42, 49, 50, 43, 288, 312, 438), "aarch64": (198, 203, 200, 201, 202, 242, 272, 438)}
+SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
+DATAGRAM = 2  # a bit of SOCK_DGRAM and SOCK_RAW, and of no stream
 NEW_NAMESPACE = 0x7E020000  # CLONE_NEW* of mount, cgroup, uts, ipc, user, pid and net
 FAMILIES = (1, 2, 10, 16)  # local, IPv4, IPv6, netlink; a virtual machine's vsock, for one, has no namespace
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOW, KILL = 0x7FFF0000, 0x80000000
-NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data
 FOREIGN = 0x40000000  # first number of the x32 calls
 
 
-def program(machine: str = platform.machine()) -> bytes:
-    """The filter for a machine's native calls, others end the process; empty for an unknown machine."""
+def program(machine: str = platform.machine(), offline: bool = False) -> bytes:
+    """The filter for a machine's native calls, others end the process; empty for an unknown machine.
+
+    With `offline` there are no sockets but connected pairs.
+    """
     if machine not in MACHINES:
         return b""
     audit, refused = MACHINES[machine]
     refuse = (RETURN, 0, 0, 0x00050000 | errno.ENOSYS)
     code = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, audit), (RETURN, 0, 0, KILL),
             (LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, FOREIGN), (RETURN, 0, 0, KILL)]
-    for number in refused:
+    for number in (*refused, *(OFFLINE[machine] if offline else ())):
         code += [(EQUAL, 0, 1, number), refuse]
     allow, argument = (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, FIRST_ARGUMENT)
     code += [(EQUAL, 0, 4, CLONE[machine]), argument, (ANY_BIT, 0, 1, NEW_NAMESPACE), refuse, allow]
+    if offline:
+        code += [(EQUAL, 0, 6, SOCKETPAIR[machine]), argument, (EQUAL, 1, 0, FAMILIES[0]), refuse,
+                 (LOAD, 0, 0, SECOND_ARGUMENT), (ANY_BIT, 0, 1, DATAGRAM), refuse, (LOAD, 0, 0, NUMBER)]
     known = [(EQUAL, len(FAMILIES) - at, 0, family) for at, family in enumerate(FAMILIES)]
     code += [(EQUAL, 0, len(FAMILIES) + 2, SOCKET[machine]), argument, *known, refuse]
     return b"".join(struct.pack("=HBBI", *line) for line in [*code, allow])

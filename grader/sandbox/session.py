@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,8 +15,8 @@ from grader.records import Verdict
 from grader.rubric import Limits
 from grader.worker import wire
 
-from . import bubblewrap, staging
-from .base import Answer, ProbeFailure, SandboxFault, SandboxKind, SandboxUnavailable
+from . import bubblewrap, staging, user
+from .base import Answer, ProbeFailure, SandboxFault, SandboxKind
 from .launch import Launch
 from .process import Lost, Worker
 
@@ -61,7 +62,7 @@ class Sandbox:
         if self._staged is None:
             self._staged = staging.stage(self._launch, self.kind)
         if self._worker is None:
-            self._worker = Worker(self._staged.launch, self.kind)
+            self._worker = Worker(self._staged.launch, self.kind, self._staged.account)
             self._worker.output.kept = self._output
 
     def renew(self) -> None:
@@ -260,10 +261,14 @@ def ended(code: int, output: bytes) -> ProbeFailure:
     return ProbeFailure(Verdict.CRASHED, f"the process ended itself (exit code {code})")
 
 
-def resolve(kind: SandboxKind, gpu: bool = False) -> SandboxKind:
-    """The kind that AUTO stands for here. Raises SandboxUnavailable where a kind does not work."""
+def resolve(kind: SandboxKind, gpu: bool = False, private: Iterable[Path] = ()) -> SandboxKind:
+    """The kind that AUTO stands for here. Raises SandboxUnavailable where a kind does not work.
+
+    `private`: what no submission may read, besides the grader and the answers; USER alone has to be told.
+    """
     if kind is SandboxKind.USER:
-        raise SandboxUnavailable("the sandbox 'user' is not available yet")
+        user.require(private)
+        return kind
     if kind is SandboxKind.NONE:
         return kind
     bubblewrap.require(gpu)

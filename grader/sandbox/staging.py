@@ -12,6 +12,7 @@ from typing import Any
 
 from .base import SandboxKind
 from .launch import Launch
+from .user import Account
 
 
 @dataclass
@@ -20,14 +21,19 @@ class Staged:
 
     launch: Launch
     folder: Path | None = None
+    account: Account | None = None  # whose uid the worker has in the sandbox USER
 
     def close(self) -> None:
+        if self.account is not None:
+            self.account.close()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def stage(launch: Launch, kind: SandboxKind) -> Staged:
     """`launch` with a copy of each folder that others cannot read, where the worker will be another user."""
+    if kind is SandboxKind.USER:
+        return _stage_for_user(launch)
     if kind is not SandboxKind.BUBBLEWRAP or os.geteuid() != 0:
         return Staged(launch)
     sources = {"submission": launch.submission, "worker": launch.worker, "extra_probes": launch.extra_probes}
@@ -41,6 +47,19 @@ def stage(launch: Launch, kind: SandboxKind) -> Staged:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return Staged(replace(launch, **copies), folder)
+
+
+def _stage_for_user(launch: Launch) -> Staged:
+    """Copies of everything, in a folder of the account's: what lies around the sources may be closed to it."""
+    account = Account()
+    try:
+        sources = {"submission": launch.submission, "worker": launch.worker, "extra_probes": launch.extra_probes}
+        copies: dict[str, Any] = {name: copy(path, account.folder / name)
+                                  for name, path in sources.items() if path is not None}
+    except BaseException:
+        account.close()
+        raise
+    return Staged(replace(launch, **copies), account=account)
 
 
 def readable(path: Path) -> bool:

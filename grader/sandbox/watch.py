@@ -116,10 +116,10 @@ class Output:
 
 
 class Watchdog:
-    """Stops a worker whose processes together take too much memory, or are too many."""
+    """Stops a worker whose processes together take too much memory, are too many, or for what `more` says of them."""
 
-    def __init__(self, pid: int, limits: Limits, stop: Stop) -> None:
-        self._pid, self._limits, self._stop = pid, limits, stop
+    def __init__(self, pid: int, limits: Limits, stop: Stop, more: Callable[[list[int]], str] | None = None) -> None:
+        self._pid, self._limits, self._stop, self._more = pid, limits, stop, more
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="sandbox watchdog")
         self._thread.start()
@@ -132,6 +132,8 @@ class Watchdog:
                 self._stop(Verdict.CRASHED, f"started more than {self._limits.processes} processes")
             elif memory_of([self._pid, *pids], cap) > cap:
                 self._stop(Verdict.OUT_OF_MEMORY, f"took more than {cap // MIB} MiB of memory")
+            elif self._more and (reason := self._more([self._pid, *pids])):
+                self._stop(Verdict.CRASHED, reason)
 
     def close(self) -> None:
         self._closing.set()

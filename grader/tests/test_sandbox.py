@@ -622,8 +622,9 @@ class TestNone:
         assert set(descendants(os.getpid())) <= set(before)
         assert not list(tmp_path.iterdir())
 
-    def test_user_is_not_available_yet(self, submission):
-        with pytest.raises(SandboxUnavailable, match="not available yet"):
+    def test_user_takes_root(self, submission, monkeypatch):
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        with pytest.raises(SandboxUnavailable, match="start the grader as root"):
             make(submission, SandboxKind.USER)
 
 

@@ -2,13 +2,15 @@
 
 Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name
 to folder), `work` (scratch folder), `sweep` (folders to empty between processes), `namespaced` (whether it has a
-PID namespace of its own), `drop_uid`, `gpu`, `extra` (a file of more probes, or null). A frame
+PID namespace of its own), `drop_uid`, `gpu`, `extra` (a file of more probes, or null), and in the sandbox
+USER `user`: its `uid`, the `filter` of system calls, `shared` (folders in which others have files as well). A frame
 `{"half": name, "blocked": [modules]}` forks the half's process, which says `{"up": half}` and
 answers requests; when it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.
 """
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import gc
 import importlib
@@ -23,11 +25,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 4, 24, 36
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
 
 
 def main(config: dict[str, Any]) -> None:
@@ -65,10 +69,12 @@ def become_harmless(config: dict[str, Any]) -> None:
     if config["drop_uid"]:
         _drop_uid(keep_files=not config["namespaced"])
     _set_limits(config["limits"])
-    if config["namespaced"]:
+    if config["namespaced"] or config.get("user"):
         prctl(PR_SET_DUMPABLE, 0)  # the student's processes cannot look into this one
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a half leaves behind becomes ours, to be ended
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in a PID namespace bwrap sees to it as well
+    if config.get("user"):
+        _close_network(config["user"])
     os.umask(0o077)
     for folder in (os.environ["HOME"], config["work"]):
         os.makedirs(folder, exist_ok=True)
@@ -103,6 +109,23 @@ def _drop_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the structure, this process
     if ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) != 0:
         raise SystemExit("cannot drop the capabilities")
+
+
+def _close_network(user: dict[str, Any]) -> None:
+    """Rights for good none but this user's, and the filter of system calls; or no start."""
+    uid = user["uid"]
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or set(os.getgroups()) - {uid}:
+        raise SystemExit("the worker does not run as the user of its own")
+    code = base64.b64decode(user["filter"])
+    lines = ctypes.create_string_buffer(code, len(code))
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("lines", ctypes.c_void_p))
+
+    program = Program(len(code) // 8, ctypes.addressof(lines))
+    call = ctypes.CDLL(None, use_errno=True).prctl
+    if call(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 or call(PR_SET_SECCOMP, 2, ctypes.byref(program)) != 0:
+        raise SystemExit(f"the filter of system calls was refused: {os.strerror(ctypes.get_errno())}")
 
 
 def _set_limits(limits: dict[str, int]) -> None:
@@ -153,15 +176,27 @@ def run_half(serve: Callable[[], None], config: dict[str, Any]) -> int:
 
 def sweep(config: dict[str, Any]) -> None:
     """End the processes that a half left behind, and empty the scratch folders."""
-    if config["namespaced"] and Path("/proc/1/comm").read_text().strip() == "bwrap":
+    user = config.get("user")  # then no other process has our uid
+    if user or (config["namespaced"] and Path("/proc/1/comm").read_text().strip() == "bwrap"):
         _signal_everyone()
     else:
         _end_children()
     for folder in config["sweep"]:
         for entry in os.scandir(folder):
             _remove(entry.path)
+    for folder in user["shared"] if user else []:
+        _remove_ours(folder)
     os.makedirs(os.environ["HOME"], exist_ok=True)
     os.makedirs(config["work"], exist_ok=True)
+
+
+def _remove_ours(folder: str) -> None:
+    """Remove what is this user's in a folder of everyone's."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                    _remove(entry.path)
 
 
 def _signal_everyone() -> None:
