@@ -29,6 +29,7 @@ from grader.run import Task, grade_into, put_in_place, scratch, work_folder
 if TYPE_CHECKING:
     from distributed import Client
 
+PATIENCE = "20s"  # until a scheduler has answered
 DEATHS = 3  # of workers, before a submission gets a verdict of its own
 AHEAD = 2  # submissions sent to each worker: one at work, one waiting
 GPU = "GPU"  # the resource that workers with one announce
@@ -55,7 +56,7 @@ def connected(address: str) -> Iterator[Client]:
             yield client
         return
     try:
-        client = Client(address, timeout="20s")
+        client = Client(address, timeout=PATIENCE)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(f"no Dask scheduler answers at {address}: start one with `dask scheduler`, and workers with "
                          f"`dask worker {address} --nthreads 1`") from error

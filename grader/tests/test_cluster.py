@@ -21,6 +21,15 @@ from grader.sandbox import SandboxKind
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets at the end of a cluster
 
 
+# Right, and long enough at work to be found there.
+SLOW = """
+import time
+time.sleep(1)
+alpha_bar_t = self.lookup(self.alphas_cumprod, t, x_0)
+x_t = alpha_bar_t.sqrt() * x_0 + (1 - alpha_bar_t).sqrt() * eps
+"""
+
+
 @pytest.fixture(scope="module")
 def handed_in(tmp_path_factory):
     """Five submissions: right ones, a wrong one, a folder, a broken archive."""
@@ -30,6 +39,7 @@ def handed_in(tmp_path_factory):
     betas = {"task2.cosine": "betas = torch.linspace(1e-4, 0.02, num_train_timesteps)"}
     pack(build(root / "wrong", betas), root / "3_lab1.zip")
     (root / "4_lab1.zip").write_bytes(right.read_bytes()[:2000])
+    pack(build(root / "slow", {"task2.add_noise": SLOW}), root / "slow.zip")
     return [*sorted(root.glob("*_lab1.zip")), root / "solved"]
 
 
@@ -80,13 +90,15 @@ def grade(client, tasks, out):
         return {result.id: result for result in grade_on_cluster(client, tasks, order(), out)}
 
 
-def tasks_of(handed_in, count=5):
-    return [Task(f"{number}", handed_in[number % 2]) for number in range(count)]
+def tasks_of(handed_in, slow, count=5):
+    """So many right submissions, of which the one named `slow` takes its time."""
+    slowly = handed_in[0].with_name("slow.zip")
+    return [Task(f"{number}", slowly if number == slow else handed_in[number % 2]) for number in range(count)]
 
 
 def test_a_worker_that_dies_in_the_middle_costs_nothing(client, handed_in, tmp_path):
     thread, killed = killer(client, "grade-1-", 1)
-    results = grade(client, tasks_of(handed_in), tmp_path / "out")
+    results = grade(client, tasks_of(handed_in, slow=1), tmp_path / "out")
     thread.join()
     assert len(killed) == 1
     assert {name: result.points for name, result in results.items()} == dict.fromkeys("01234", 8.0)
@@ -95,7 +107,7 @@ def test_a_worker_that_dies_in_the_middle_costs_nothing(client, handed_in, tmp_p
 def test_a_submission_that_takes_three_workers_down_gets_a_verdict_and_the_rest_goes_on(client, handed_in, tmp_path):
     check_workers(client, order())  # also sets how many deaths the scheduler allows
     thread, killed = killer(client, "grade-0-", 3)
-    results = grade(client, tasks_of(handed_in, 4), tmp_path / "out")
+    results = grade(client, tasks_of(handed_in, slow=0, count=4), tmp_path / "out")
     thread.join()
     assert len(killed) == 3
     lost = results.pop("0")
@@ -106,7 +118,8 @@ def test_a_submission_that_takes_three_workers_down_gets_a_verdict_and_the_rest_
     assert {result.points for result in results.values()} == {8.0}
 
 
-def test_no_scheduler_at_the_address_is_said(handed_in, tmp_path, capsys):
+def test_no_scheduler_at_the_address_is_said(handed_in, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("grader.cluster.PATIENCE", "1s")
     code = cli.main(["grade", str(handed_in[0]), "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"])
     assert code == cli.USAGE
     assert "dask scheduler" in capsys.readouterr().err
