@@ -18,6 +18,7 @@ from grader.classroom.builder import build, pack
 from grader.pipeline import Order
 from grader.rubric import UsageError, load_policy, select_rows
 from grader.run import Task
+from grader.sandbox.watch import descendants
 
 ONLY = ["--only", "task2.cosine"]
 WRONG = {"task2.cosine": "betas = torch.linspace(1e-4, 0.02, num_train_timesteps)"}
@@ -155,17 +156,13 @@ def start(out, *paths, jobs=1):
                             env={**os.environ, "TMPDIR": str(out.parent)})
 
 
-def workers():
-    return subprocess.run(["pgrep", "-f", "worker/main.py"], capture_output=True, text=True).stdout.split()
-
-
 def test_a_killed_run_is_completed_by_the_same_command_and_leaves_nothing_behind(right, tmp_path):
     out = tmp_path / "out"
     paths = [shutil.copy(right, tmp_path / f"{number}_lab1.zip") for number in range(3)]
-    before = set(workers())
     killed = start(out, *paths)
     killed.stderr.readline()  # the first is done
     time.sleep(0.5)
+    workers = descendants(killed.pid)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert (out / ".work").is_dir()
@@ -179,7 +176,7 @@ def test_a_killed_run_is_completed_by_the_same_command_and_leaves_nothing_behind
     assert (out / "0" / "result.json").stat().st_ino == inode, "finished work was done twice"
     assert not list(tmp_path.glob("ddpm-grader-run-*"))
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
-    assert set(workers()) <= before
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
 
 
 def test_a_kill_between_the_two_renames_loses_no_result(right, wrong, tmp_path, monkeypatch):
