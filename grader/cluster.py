@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PATIENCE = "20s"  # until a scheduler has answered
 DEATHS = 3  # of workers, before a submission gets a verdict of its own
 AHEAD = 2  # submissions sent to each worker: one at work, one waiting
+STARTED = "ddpm-grader-started"  # the scheduler's list of submissions that a worker has begun
 GPU = "GPU"  # the resource that workers with one announce
 
 
@@ -98,29 +100,35 @@ def grade_on_cluster(client: Client, tasks: list[Task], order: Order, out: Path,
                      begun: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
     """Grade tasks on the cluster's workers; yields each result when it is in place in OUT."""
     from distributed import as_completed
+    from distributed.scheduler import KilledWorker
 
     resources = {GPU: 1} if order.gpu else None
-    waiting, sent = iter(tasks), dict[str, Task]()
+    waiting, sent, attempts = iter(tasks), dict[str, Task](), Counter[str]()
     queue = as_completed(raise_errors=False)
 
-    def send() -> bool:
-        task = next(waiting, None)
-        if task is None:
-            return False
-        begun(task.id)
+    def send(task: Task) -> None:
+        attempts[task.id] += 1
         packed = pack(task.path)
         future = client.submit(grade_remotely, replace(task, path=Path(task.path.name)), task.path.is_dir(), packed,
                                order, resources=resources, pure=False, key=f"grade-{task.id}-{uuid.uuid4().hex}")
         sent[str(future.key)] = task
         queue.add(future)
-        return True
+
+    def send_next() -> None:
+        task = next(waiting, None)
+        if task is not None:
+            begun(task.id)
+            send(task)
 
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     for _ in range(AHEAD * workers):
-        send()
+        send_next()
     for future in queue:
         task = sent.pop(str(future.key))
         error = future.exception()
+        if isinstance(error, KilledWorker) and attempts[task.id] < DEATHS and not _at_work(client, str(future.key)):
+            send(task)
+            continue
         folder = work_folder(out)
         try:
             if error is None:
@@ -134,11 +142,20 @@ def grade_on_cluster(client: Client, tasks: list[Task], order: Order, out: Path,
             shutil.rmtree(folder, ignore_errors=True)
         future.release()
         yield result
-        send()
+        send_next()
+
+
+def _at_work(client: Client, key: str) -> bool:
+    """Whether a submission was itself at work at every death; Dask also counts those that only waited their turn."""
+    return [started for _, started in client.get_events(STARTED) or ()].count(key) >= DEATHS
 
 
 def grade_remotely(task: Task, is_folder: bool, packed: bytes, order: Order) -> bytes:
     """On a worker: unpack a submission, grade it, pack the folder of its result."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(STARTED, worker.get_current_task())
     with scratch(), tempfile.TemporaryDirectory(prefix="ddpm-grader-") as place:
         Path(place).chmod(0o711)
         path = Path(place, "in", task.path.name)

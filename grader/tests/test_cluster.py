@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 
 import pytest
 from distributed import Client, LocalCluster
@@ -12,7 +13,7 @@ from distributed import Client, LocalCluster
 from grader import cli
 from grader.classroom.builder import build, pack
 from grader.classroom.faults import differences
-from grader.cluster import check_workers, grade_on_cluster
+from grader.cluster import STARTED, check_workers, grade_on_cluster
 from grader.pipeline import Order
 from grader.rubric import UsageError, load_policy, select_rows
 from grader.run import Task, claimed
@@ -75,7 +76,9 @@ def killer(client, chosen, times):
         deadline = time.monotonic() + 90
         while len(killed) < times and time.monotonic() < deadline:
             for pid, keys in client.run(at_work, on_error="ignore").values():
-                if len(killed) < times and pid not in killed and any(key.startswith(chosen) for key in keys):
+                started = Counter(key for _, key in client.get_events(STARTED) or ())
+                if len(killed) < times and pid not in killed \
+                        and any(key.startswith(chosen) and started[key] > len(killed) for key in keys):
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
             time.sleep(0.1)
@@ -116,6 +119,16 @@ def test_a_submission_that_takes_three_workers_down_gets_a_verdict_and_the_rest_
     assert "3 workers" in lost.rows[0].message
     assert (tmp_path / "out" / "0" / "report.html").is_file()
     assert {result.points for result in results.values()} == {8.0}
+
+
+def test_those_that_waited_behind_it_are_not_blamed(handed_in, tmp_path):
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as alone:
+        check_workers(alone, order())
+        thread, killed = killer(alone, "grade-0-", 3)
+        results = grade(alone, tasks_of(handed_in, slow=0, count=3), tmp_path / "out")
+        thread.join()
+    assert len(killed) == 3
+    assert {name: result.points for name, result in results.items()} == {"0": 0.0, "1": 8.0, "2": 8.0}
 
 
 def test_no_scheduler_at_the_address_is_said(handed_in, tmp_path, capsys, monkeypatch):
