@@ -95,6 +95,27 @@ class DiffusionModule(nn.Module):
 
         return xt
 
+    def forward_step(self, x_prev: torch.Tensor, t: Timestep) -> torch.Tensor:
+        """Forward process, one step of the Markov chain: a sample of q(x_t | x_{t-1}).
+
+        The whole chain calls it with t = 0, 1, ..., T-1, each time on the result before; t=0 is the step away
+        from the clean data.
+
+        Args:
+            x_prev: points before the step, (B, D), or images (B, C, H, W)
+            t: timestep, an int or a tensor (), (1,) or (B,)
+        Returns:
+            xt: points after the step, of the same shape
+        """
+        ##### TODO extra.forward_step #####
+        # Companion exercise, 0 points. Compute xt from x_prev and t, with fresh noise of the shape of x_prev.
+        # q(x_t | x_{t-1}) = N(x_t; sqrt(1 - beta_t) x_{t-1}, beta_t I)    DDPM Eq. 2
+        # The second argument of N is a variance. Use extract(): it fits its result to points and images alike.
+        raise NotImplementedError("TODO extra.forward_step")
+        ##### END TODO extra.forward_step #####
+
+        return xt
+
     @torch.no_grad()
     def p_sample(self, xt: torch.Tensor, t: Timestep) -> torch.Tensor:
         """Reverse process, one step: a sample of p(x_{t-1} | x_t).
@@ -136,6 +157,28 @@ class DiffusionModule(nn.Module):
         # x_{t-1} ~ p(x_{t-1} | x_t)  for t = T-1, ..., 0    DDPM Alg. 2
         raise NotImplementedError("TODO task1.p_sample_loop")
         ##### END TODO task1.p_sample_loop #####
+
+        return x0_pred
+
+    @torch.no_grad()
+    def naive_skip(self, shape: tuple[int, ...], k: int) -> torch.Tensor:
+        """A faster sampler that does not work: every k-th reverse step, each as it is. companions.ipynb shows why.
+
+        It visits t = T-1, T-1-k, T-1-2k, ... as long as they are not negative; k=1 is p_sample_loop.
+
+        Args:
+            shape: of the result, for example (2048, 2)
+            k: stride between the timesteps visited, at least 1
+        Returns:
+            x0_pred: generated points, of that shape, on self.device
+        """
+        ##### TODO extra.naive_skip #####
+        # Companion exercise, 0 points. Generate x0_pred (of the given shape): start from noise as in p_sample_loop,
+        # and call the ordinary step self.p_sample at t = T-1, T-1-k, T-1-2k, ... down to the last one that is not
+        # negative. Where that is not t=0, a last step at t=0 may follow or not: both count as right.
+        # Hand each result on as it is, without correcting it for the steps left out.
+        raise NotImplementedError("TODO extra.naive_skip")
+        ##### END TODO extra.naive_skip #####
 
         return x0_pred
 

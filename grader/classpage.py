@@ -101,11 +101,11 @@ def row_lines(results: list[Result]) -> list[RowLine]:
     """Every row of the rubric that was judged for somebody."""
     lines = []
     for line in rubric():
-        judged = [row for result in results for row in result.rows if row.id == line.id]
+        judged = [row for result in results for row in result.rows if row.id == line.id and not row.left_alone]
         if not judged:
             continue
         known = [row for row in judged if row.verdict not in PENDING]
-        full = sum(row.points >= row.max for row in known)
+        full = sum(row.points >= row.max if row.max else row.verdict is Verdict.PASSED for row in known)
         part = sum(0 < row.points < row.max for row in known)
         lines.append(RowLine(line.id, line.title, line.points, _mean(row.points for row in known), full / len(judged),
                              part / len(judged), (len(judged) - len(known)) / len(judged)))

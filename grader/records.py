@@ -32,6 +32,7 @@ class Verdict(StrEnum):
 
 
 PENDING = frozenset({Verdict.GRADER_ERROR, Verdict.NEEDS_REVIEW})
+UNTRIED = frozenset({Verdict.MISSING, Verdict.NOT_IMPLEMENTED, Verdict.SKIPPED})
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class Row:
     def pending(self) -> float:
         return self.max if self.verdict in PENDING else 0.0
 
+    @property
+    def left_alone(self) -> bool:
+        """Whether it is a companion exercise, worth no points, that was not tried: nothing to tell of."""
+        return self.max == 0 and self.verdict in UNTRIED
+
 
 @dataclass
 class Result:
@@ -112,6 +118,11 @@ class Result:
     @property
     def points(self) -> float:
         return round(sum(row.points for row in self.rows), 2)
+
+    @property
+    def told(self) -> list[Row]:
+        """The rows that there is something to tell of: all but companion exercises that were left alone."""
+        return [row for row in self.rows if not row.left_alone]
 
     @property
     def pending(self) -> float:

@@ -121,3 +121,67 @@ def mean_from_noise(s: Schedule, xt: Array, eps: Array, t: NDArray[np.int64]) ->
     """The same mean written with the noise (DDPM Eq. 11). xt, eps: (B, ...); t: (B,)."""
     tables = step_tables(s, "noise")
     return per_sample(tables.a, t, xt.ndim) * xt + per_sample(tables.b, t, xt.ndim) * eps
+
+
+def linear_noise_model(x: Array, t: int, T: int, w: Array) -> Array:
+    """Predicted noise (N, d) of the warm-up's model: [x, t/T] (N, d+1) times w (d+1, d)."""
+    return x @ w[:-1] + (t / T) * w[-1]
+
+
+def train_step(x_clean: Array, w: Array, s: Schedule, lr: float, t: int, eps: Array) -> Array:
+    """Weights after one step of SGD, ((d+1) d,), at a drawn t and noise eps (N, d).
+
+    The loss is the mean over all N d entries of (predicted - eps)^2 (DDPM Eq. 14). It is quadratic in w: with the input
+    A = [x_t, t/T] its gradient is 2/(N d) (A'A w - A'eps), which is formed here without the prediction.
+    """
+    count, d = x_clean.shape
+    x_t = np.sqrt(s.ab[t]) * x_clean + np.sqrt(1.0 - s.ab[t]) * eps
+    a = np.hstack([x_t, np.full((count, 1), t / s.T)])
+    gradient = (a.T @ a @ w - a.T @ eps) * (2.0 / (count * d))
+    return np.asarray(w - lr * gradient).ravel()
+
+
+def sampler_loop(w: Array, s: Schedule, start: Array, noises: dict[int, Array]) -> Array:
+    """x_0 (N, d) of the warm-up's model by DDPM Algorithm 2, from `start` (N, d), with sigma_t^2 = beta_t.
+
+    noises: the draw (N, d) of each t > 0; at t = 0 there is none.
+    """
+    tables = step_tables(s, "noise", "beta")
+    x = start
+    for t in reversed(range(s.T)):
+        x = tables.a[t] * x + tables.b[t] * linear_noise_model(x, t, s.T, w)
+        if t > 0:
+            x = x + tables.sigma[t] * noises[t]
+    return x
+
+
+def forward_step_tables(s: Schedule) -> tuple[Array, Array]:
+    """Coefficients of x_{t-1} and of the noise in one forward step q(x_t | x_{t-1}) (DDPM Eq. 2). Shapes (T,)."""
+    return np.sqrt(s.alphas), np.sqrt(s.betas)
+
+
+def skipped_timesteps(T: int, k: int) -> tuple[list[int], list[int]]:
+    """Every k-th of T-1, ..., 0 from T-1 on, and the same with a last step at t = 0 where that grid misses it."""
+    steps = list(range(T - 1, -1, -k))
+    return steps, steps if steps[-1] == 0 else [*steps, 0]
+
+
+def ddim_tables(s: Schedule, t: int, following: int | None) -> tuple[float, float]:
+    """Coefficients of x_t and of the noise in the deterministic jump from t to `following` (DDIM Eq. 12, sigma = 0).
+
+    `following` None is past t = 0, where alpha-bar is 1. DDIM is Song et al. 2021, https://arxiv.org/abs/2010.02502.
+    """
+    after = 1.0 if following is None else s.ab[following]
+    stretch = np.sqrt(after / s.ab[t])
+    return float(stretch), float(np.sqrt(1.0 - after) - stretch * np.sqrt(1.0 - s.ab[t]))
+
+
+def fast_timesteps(T: int, k: int) -> tuple[list[int], list[int], list[int]]:
+    """Grids of every k-th timestep that end at x_0: from T-1 down; the same and t = 0; the multiples of k."""
+    down, also_zero = skipped_timesteps(T, k)
+    return down, also_zero, list(range(0, T, k))[::-1]
+
+
+def guided(conditional: Array, unconditional: Array, scale: float) -> Array:
+    """Classifier-free guidance with scale = 1 + w (Ho & Salimans 2022, Eq. 6, https://arxiv.org/abs/2207.12598)."""
+    return scale * conditional + (1.0 - scale) * unconditional

@@ -30,7 +30,8 @@ PAGES = "report-"  # pages of the student's own report, which are for the person
 FIGURE_BYTES = 2_000_000
 FIGURE_PIXELS = 6000  # a side
 
-HALVES = {"task1": "Task 1 · points in the plane", "task2": "Task 2 · images", "extra": "Companion exercises"}
+HALVES = {"task1": "Task 1 · points in the plane", "task2": "Task 2 · images",
+          "extra": "Companion exercises · no points"}
 CAPTIONS = {
     "q_sample": "q(x_t) at rising t, drawn by calling the q_sample that was handed in.",
     "loss_curve": "The loss of every step of training the code that was handed in; the band is where it may end.",
@@ -119,10 +120,11 @@ def render(result: Result, folder: Path, titles: Mapping[str, str]) -> str:
     return _environment().get_template("report.html").render(
         result=result,
         titles=titles,
-        groups=list(_groups(result.rows)),
+        groups=list(_groups(result.told)),
         people=_people(result.rows),
-        counts=_counts(result.rows),
-        told={row.id for row in result.rows if _has_more(row, result)},
+        counts=_counts(result.told),
+        told={row.id for row in result.told if _has_more(row, result)},
+        left_alone=[row for row in result.rows if row.left_alone],
         figures=lambda row: [figure(folder, name) for name in row.evidence[:MOST] if not name.startswith(PAGES)],
     )
 

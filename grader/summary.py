@@ -76,23 +76,25 @@ def write_atomically(path: Path, text: str) -> None:
 def write_summary(results: Iterable[Result], path: Path) -> None:
     """Write `summary.csv`: a line a submission, one column of points per rubric row, pending ones left empty.
 
+    Companion exercises, which have no points, share the column `companions`: id and verdict of those that were tried.
     UTF-8 without a byte order mark: with one, everything but Excel would read the first column's name as
     "\\ufeffid". Excel takes such a file through Data > From Text/CSV. Raises OSError.
     """
     results = list(results)
-    known = [row.id for row in rubric()]
-    others = [row.id for result in results for row in result.rows if row.id not in known]
+    known = [row.id for row in rubric() if row.points]
+    others = [row.id for result in results for row in result.rows if row.max and row.id not in known]
     columns = [*known, *dict.fromkeys(others)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "points", "pending", "max", *map(field, columns),
-                     "needs_person", "problem", "sandbox"])
+                     "companions", "needs_person", "problem", "sandbox"])
     for result in results:
         points = {row.id: "" if row.verdict in PENDING else number(row.points) for row in result.rows}
+        companions = [f"{row.id}:{row.verdict}" for row in result.told if not row.max]
         people = [f"{row.id}:{row.verdict}" for row in result.rows if row.verdict in PENDING]
         writer.writerow([field(result.id), number(result.points), number(result.pending), number(result.max),
-                         *(points.get(column, "") for column in columns), field(" ".join(people)),
-                         field(result.problem or ""), field(result.sandbox)])
+                         *(points.get(column, "") for column in columns), field(" ".join(companions)),
+                         field(" ".join(people)), field(result.problem or ""), field(result.sandbox)])
     write_atomically(path, text.getvalue())
 
 
@@ -121,7 +123,7 @@ def what_went_wrong(result: Result) -> str:
     """One line: the problem of the whole submission, or the lost rows with their diagnosis or verdict."""
     if result.problem:
         return one_line(result.problem)
-    lost = [row for row in result.rows
+    lost = [row for row in result.told
             if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW)]
     told = [f"{_short(row)}: {one_line(row.diagnosis.title)}" for row in lost if row.diagnosis]
     plain: dict[Verdict, list[Row]] = {}

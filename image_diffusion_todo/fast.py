@@ -11,10 +11,12 @@ What each measure is for:
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from companions import drop_labels, fast_sample, guided_noise
 from dataset import Shuffled
 from images import to_network
 from model import DiffusionModule
@@ -91,9 +93,13 @@ def compiles(module: DiffusionModule, plan: Plan, batch_size: int, training: boo
         return plan
     network, size = module.network, module.image_resolution
     x = torch.zeros(batch_size, network.image_channels, size, size, device=plan.device)
+    label = None
+    if getattr(network, "num_classes", None) is not None:
+        label = torch.zeros(batch_size, dtype=torch.long, device=plan.device)
     try:
         with untouched_rng(plan), torch.set_grad_enabled(training), plan.autocast():
-            out = network(x, timestep=torch.zeros(batch_size, dtype=torch.long, device=plan.device))
+            t = torch.zeros(batch_size, dtype=torch.long, device=plan.device)
+            out = network(x, timestep=t, class_label=label)
             if training:
                 out.float().sum().backward()
     except torch.OutOfMemoryError:
@@ -114,13 +120,18 @@ def untouched_rng(plan: Plan):
 class FastTrainer:
     """The fast training loop's state. step() only queues work; take_losses() waits for it."""
 
-    def __init__(self, module: DiffusionModule, images: torch.Tensor, options, plan: Plan | None = None):
-        """images is uint8 (N, 3, H, W); options has batch_size, lr, warmup_steps, seed and ema."""
+    def __init__(self, module: DiffusionModule, images: torch.Tensor, options, plan: Plan | None = None,
+                 labels: torch.Tensor | None = None):
+        """images is uint8 (N, C, H, W); options has batch_size, lr, warmup_steps, seed and ema.
+
+        labels, (N,), are for a network with classes; then options has cfg_dropout.
+        """
         self.plan = choose(module.device) if plan is None else plan
         self.module, self.options = module, options
         prepare(module.network, self.plan)
         self.plan = compiles(module, self.plan, options.batch_size, training=True)
         self.images = images.to(self.plan.device)
+        self.labels = None if labels is None else labels.to(self.plan.device)
         self.order = Shuffled(len(images), options.batch_size, options.seed, self.plan.device)
         self.parameters = list(module.network.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=options.lr, fused=self.plan.fused)
@@ -132,9 +143,12 @@ class FastTrainer:
         """Training step number `step`, from 0."""
         if self.plan.compiled:
             torch.compiler.cudagraph_mark_step_begin()  # what the last replay returned is no longer needed
-        x0 = to_network(self.images[self.order.batch(step)])  # (B, 3, H, W)
+        chosen = self.order.batch(step)
+        x0, label = to_network(self.images[chosen]), None  # (B, C, H, W)
+        if self.labels is not None:
+            label = drop_labels(self.labels[chosen], self.options.cfg_dropout, self.module.network.num_classes)
         with self.plan.autocast():
-            loss = self.module.get_loss(x0)
+            loss = self.module.get_loss(x0, class_label=label)
         self.scaler.scale(loss).backward()
         for group in self.optimizer.param_groups:
             group["lr"] = warmed_up(step, self.options.lr, self.options.warmup_steps)
@@ -188,7 +202,14 @@ def warmed_up(step: int, lr: float, warmup_steps: int) -> float:
 
 @torch.no_grad()
 def sample(
-    module: DiffusionModule, numbers: list[int], seed: int, plan: Plan, batch_size: int, frames: list[int] | None = None
+    module: DiffusionModule,
+    numbers: list[int],
+    seed: int,
+    plan: Plan,
+    batch_size: int,
+    frames: list[int] | None = None,
+    network: Callable[..., torch.Tensor] | None = None,
+    every: int | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Images from noise, each from a stream of its own that `seed` and its number fix, whatever the batch.
 
@@ -197,24 +218,47 @@ def sample(
         numbers: which images, B of them, at most batch_size
         batch_size: the network always sees so many, so that it is compiled for one shape
         frames: timesteps t (the code's, T-1..0) whose x_{t-1} is wanted
+        network: what is asked instead of the module's network, such as for_classes() gives
+        every: by fast_sample() with this stride; there are no frames then but x_T
     Returns:
-        x_0 (B, 3, H, W), and the frames with the initial noise before them, all on the device
+        x_0 (B, C, H, W), and the frames with the initial noise before them, all on the device
     """
-    network, scheduler, size = module.network, module.var_scheduler, module.image_resolution
-    shape = (batch_size, network.image_channels, size, size)
-    padded = numbers + [numbers[-1]] * (batch_size - len(numbers))
-    streams = OneStreamPerImage(seed, padded, shape[1:], plan.device)
-    x_t = streams.draw()
-    kept = [x_t[:len(numbers)].clone()]
-    wanted = set(frames or [])
-    for i in range(scheduler.num_train_timesteps - 1, -1, -1):  # i is t as an int: reading a tensor would wait
+    scheduler, size = module.var_scheduler, module.image_resolution
+    network = module.network if network is None else network
+
+    def ask(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         if plan.compiled:
             torch.compiler.cudagraph_mark_step_begin()
-        t = scheduler.timesteps[scheduler.num_train_timesteps - 1 - i]
         with plan.autocast():
-            net_out = network(x_t, timestep=t.expand(batch_size), class_label=None)
+            return network(x_t, timestep=timestep).float()
+
+    padded = filled_up(numbers, batch_size)
+    streams = OneStreamPerImage(seed, padded, (module.network.image_channels, size, size), plan.device)
+    x_t = streams.draw()
+    kept = [x_t[:len(numbers)].clone()]
+    if every is not None:
+        return fast_sample(ask, scheduler, x_t, every, module.predictor)[:len(numbers)].clone(), kept
+    wanted = set(frames or [])
+    for i in range(scheduler.num_train_timesteps - 1, -1, -1):  # i is t as an int: reading a tensor would wait
+        t = scheduler.timesteps[scheduler.num_train_timesteps - 1 - i]
+        net_out = ask(x_t, t.expand(batch_size))
         with streams:  # the step's own randn_like() takes from the streams
-            x_t = scheduler.step(x_t, t, net_out.float(), predictor=module.predictor)
+            x_t = scheduler.step(x_t, t, net_out, predictor=module.predictor)
         if i in wanted:
             kept.append(x_t[:len(numbers)].clone())
     return x_t[:len(numbers)].clone(), kept
+
+
+def filled_up(numbers: list[int], batch_size: int) -> list[int]:
+    """The last number again and again, so that the network sees batches of one size."""
+    return numbers + [numbers[-1]] * (batch_size - len(numbers))
+
+
+def for_classes(network: nn.Module, labels: torch.Tensor, scale: float = 1.0) -> Callable[..., torch.Tensor]:
+    """The network, asked for the classes `labels` (B,) whatever x_t it is shown, with guidance where scale is not 1."""
+    def ask(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        if scale == 1:
+            return network(x_t, timestep=timestep, class_label=labels)
+        return guided_noise(network, x_t, timestep, labels, scale, network.num_classes)
+
+    return ask

@@ -85,14 +85,21 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def save_image(pixels: torch.Tensor | np.ndarray, path: Path) -> None:
-    """uint8 (3, H, W) as a PNG."""
-    image = Image.fromarray(np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0)))  # (H, W, 3)
+    """uint8 (3, H, W), or (1, H, W) for a grey image, as an RGB PNG."""
+    pixels = np.broadcast_to(pixels, (3, *pixels.shape[1:]))
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))  # (H, W, 3)
     write_atomically(path, lambda file: image.save(file, format="PNG"))
 
 
 def strip(frames: list[torch.Tensor], gap: int = 2) -> torch.Tensor:
-    """Rows of images, list over columns of uint8 (B, 3, H, W) -> one image (3, B*(H+gap), N*(W+gap))."""
+    """Rows of images, list over columns of uint8 (B, C, H, W) -> one image (C, B*(H+gap), N*(W+gap))."""
     pad = torch.nn.functional.pad
     columns = [pad(frame, (0, gap, 0, gap), value=255) for frame in frames]  # white lines in between
-    columns = [frame.transpose(0, 1).flatten(1, 2) for frame in columns]  # (3, B*(H+gap), W+gap)
+    columns = [frame.transpose(0, 1).flatten(1, 2) for frame in columns]  # (C, B*(H+gap), W+gap)
     return torch.cat(columns, dim=2)[:, :-gap, :-gap]
+
+
+def grid(images: torch.Tensor, columns: int = 8) -> torch.Tensor:
+    """uint8 (N, C, H, W), row by row -> one image with so many columns; what does not fill a row is left out."""
+    rows = images[:len(images) // columns * columns].unflatten(0, (-1, columns))  # (N / columns, columns, C, H, W)
+    return strip(list(rows.unbind(1)))

@@ -2,6 +2,7 @@
 
     python train.py --mode linear --predictor noise            the full model: a GPU, AFHQ
     python train.py --small --train_num_steps 3000             a model for a laptop's CPU, 32x32
+    python train.py --dataset mnist --image_size 28 --small --ch 32 --use_cfg     digits, and their classes
     python train.py --resume results/predictor_noise/beta_linear/09-05-201510
 
 Writes results/predictor_{p}/beta_{m}/{time}/: config.json, last.ckpt, loss.csv, loss.png, step={n}-{k}.png and
@@ -22,7 +23,7 @@ import curves
 import fast
 import plain
 import torch
-from dataset import add_data_options, default_folder, folder_files, training_images
+from dataset import GREY, add_data_options, default_folder, folder_files, training_images, training_labels
 from errors import LabError, device_named, run_script
 from images import save_image, strip, to_pixels
 from model import PREDICTORS, DiffusionModule
@@ -63,6 +64,9 @@ def make_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=int, nargs="+", help=f"default: {FULL[name]}, --small {SMALL[name]}")
     for name in ("sample_every", "checkpoint_every"):
         parser.add_argument(f"--{name}", type=int, help=f"steps (default: {FULL[name]}, with --small {SMALL[name]})")
+    parser.add_argument("--image_channels", type=int, choices=(1, 3), help="default: 1 for the grey data sets, else 3")
+    parser.add_argument("--use_cfg", action="store_true", help="train with class labels: see companions.py")
+    parser.add_argument("--cfg_dropout", type=float, default=0.1, metavar="P", help="of a label (default: 0.1)")
     parser.add_argument("--num_samples", type=int, default=8, help="images each time (default: 8)")
     parser.add_argument("--results_dir", type=Path, default=Path("results"))
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
@@ -84,7 +88,7 @@ def read_options(argv: list[str] | None) -> tuple[argparse.Namespace, dict | Non
         saved = contents["training"].get("options")
         if saved is None or "optimizer" not in contents:
             raise LabError(f"{options.resume / 'last.ckpt'} holds a model, and not the state of a training run")
-        parser.set_defaults(**saved)
+        parser.set_defaults(**{"image_channels": 3, **saved})  # an older run has no image_channels
         resume, options = options.resume, parser.parse_args(argv)
         options.resume = resume
         for name in saved.keys() - MAY_CHANGE:
@@ -97,8 +101,14 @@ def read_options(argv: list[str] | None) -> tuple[argparse.Namespace, dict | Non
     scale = 1000 / options.num_diffusion_train_timesteps
     options.beta_1 = 1e-4 * scale if options.beta_1 is None else options.beta_1
     options.beta_T = min(0.999, 0.02 * scale) if options.beta_T is None else options.beta_T
+    if options.image_channels is None:
+        options.image_channels = 1 if options.dataset in GREY and not options.plain else 3
+    if options.image_channels == 1 and options.dataset not in GREY:
+        raise LabError(f"--image_channels 1 is for {', '.join(GREY)}; {options.dataset} is in colour")
     if options.plain and options.ema:
         raise LabError("--plain keeps no averaged weights: leave --ema or --plain out")
+    if options.plain and (options.use_cfg or options.image_channels == 1):
+        raise LabError("--plain knows no class labels and no single channel: leave them out")
     for name in ("batch_size", "train_num_steps", "num_diffusion_train_timesteps", "sample_every", "checkpoint_every",
                  "num_samples"):
         if getattr(options, name) < 1:
@@ -106,10 +116,10 @@ def read_options(argv: list[str] | None) -> tuple[argparse.Namespace, dict | Non
     return options, contents
 
 
-def make_module(options: argparse.Namespace, device: torch.device) -> DiffusionModule:
+def make_module(options: argparse.Namespace, device: torch.device, num_classes: int | None = None) -> DiffusionModule:
     try:
         network = UNet(options.image_size, options.ch, options.ch_mult, options.attn, options.num_res_blocks,
-                       options.dropout)
+                       options.dropout, getattr(options, "image_channels", 3), num_classes)
     except ValueError as error:
         raise LabError(f"no such U-Net: {error}") from error
     scheduler = DDPMScheduler(options.num_diffusion_train_timesteps, options.beta_1, options.beta_T, options.mode)
@@ -122,9 +132,11 @@ class Run:
     def __init__(self, options: argparse.Namespace, contents: dict | None):
         self.options = options
         device = device_named(options.device)
+        about = (options.dataset, options.data_dir, options.image_size, options.max_num_images_per_cat)
+        images = training_images(*about)[:, :options.image_channels].contiguous()
+        labels, self.classes = training_labels(*about) if options.use_cfg else (None, None)
         torch.manual_seed(options.seed)
-        self.module = make_module(options, device)
-        images = training_images(options.dataset, options.data_dir, options.image_size, options.max_num_images_per_cat)
+        self.module = make_module(options, device, len(self.classes) if self.classes else None)
         self.images_sha256 = hashlib.sha256(images.numpy()).hexdigest()
         self.start = contents["training"]["step"] if contents else 0
         if contents:
@@ -137,7 +149,7 @@ class Run:
             self.plan = fast.Plan(device)
             self.trainer = plain.PlainTrainer(self.module, source, options, self.start)
         else:
-            self.trainer = fast.FastTrainer(self.module, images, options)
+            self.trainer = fast.FastTrainer(self.module, images, options, labels=labels)
             self.plan = self.trainer.plan
         self.folder = options.resume or new_folder(options)
         if contents:
@@ -215,7 +227,11 @@ class Run:
         averaged = self.trainer.averaged() if not options.plain else torch.no_grad()
         with averaged, fast.untouched_rng(self.plan):  # the losses do not depend on when samples are drawn
             numbers = list(range(options.num_samples))
-            x_0, frames = fast.sample(self.module, numbers, options.seed, self.plan, options.num_samples, times)
+            network = None
+            if self.classes:
+                labels = torch.tensor(numbers, device=self.plan.device) % len(self.classes)
+                network = fast.for_classes(self.module.network, labels)
+            x_0, frames = fast.sample(self.module, numbers, options.seed, self.plan, len(numbers), times, network)
         self.module.train()
         for k, pixels in enumerate(to_pixels(x_0)):
             save_image(pixels, self.folder / f"step={step}-{k}.png")
@@ -226,6 +242,7 @@ class Run:
         about = {**self.module.config,
                  "options": {name: str(value) if isinstance(value, Path) else value
                              for name, value in vars(self.options).items() if name not in ("resume", "minutes")},
+                 **({"classes": self.classes} if self.classes else {}),
                  "environment": {"torch": torch.__version__, "plan": str(self.plan)}}
         (self.folder / "config.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 

@@ -30,7 +30,7 @@ def notebook_of(result: Result, folder: Path, titles: Mapping[str, str]) -> nbfo
     cells = [new_markdown_cell("# Evidence\nPoints and comments typed here count, and stay when the submission is "
                                "graded again.", id="head"),
              new_code_cell(overview(result), id="overview")]
-    rows = sorted(result.rows, key=lambda row: row.verdict not in PENDING)  # what waits for a person comes first
+    rows = sorted(result.told, key=lambda row: row.verdict not in PENDING)  # what waits for a person comes first
     cells += [row_cell(f"row-{index}", row, folder, titles.get(row.id)) for index, row in enumerate(rows)]
     about = {"language_info": {"name": "text", "pygments_lexer": "text"},
              "kernelspec": {"name": "none", "display_name": "none", "language": "text"}}

@@ -134,7 +134,7 @@ def _write_student(book: Gradebook, student: str, result: Result) -> None:
     submission = book.update_or_create_submission(ASSIGNMENT, student, timestamp=now)
     submission.late_submission_penalty = None
     [notebook] = [each for each in submission.notebooks if each.name == NOTEBOOK]
-    rows = {cell_name(row.id): row for row in result.rows}
+    rows = {cell_name(row.id): row for row in result.told}
     for grade in notebook.grades:
         _write_grade(grade, rows.get(grade.name))
     for comment in notebook.comments:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from grader.diagnosis import cosine, forward, loop, losses, reverse, simplenet, training
+from grader.diagnosis import (
+    companions_images,
+    companions_plane,
+    cosine,
+    forward,
+    loop,
+    losses,
+    reverse,
+    simplenet,
+    training,
+)
 from grader.diagnosis.base import Misconception
 from grader.records import Diagnosis
 
 CATALOGUE: tuple[Misconception, ...] = tuple(
     simplenet.CATALOGUE + forward.CATALOGUE + reverse.CATALOGUE + loop.CATALOGUE + losses.CATALOGUE + cosine.CATALOGUE
-    + training.CATALOGUE)
+    + training.CATALOGUE + companions_plane.CATALOGUE + companions_images.CATALOGUE)
 
 
 def diagnose(row_id: str, observations: list[Any]) -> list[Diagnosis]:

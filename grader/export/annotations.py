@@ -52,7 +52,7 @@ def to_commands(results: list[Result], source: Path | None = None, root: Path | 
         if result.problem:
             yield command("error", f"{result.id} could not be graded", result.problem)
         else:
-            yield from (_annotation(row, result, places) for row in result.rows if row.verdict not in QUIET)
+            yield from (_annotation(row, result, places) for row in result.told if row.verdict not in QUIET)
 
 
 def _annotation(row: Row, result: Result, source: Source) -> str:

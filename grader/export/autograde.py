@@ -167,9 +167,10 @@ class Notes:
 
 
 def _completed(rows: list[Row], verdict: Verdict) -> list[Row]:
-    """All rows of the rubric, in its order; those that were not judged wait for a person."""
+    """All rows of the rubric, in its order; those that were not judged wait for a person, if they have points."""
     judged = {row.id: row for row in rows}
-    return [judged.get(line.id) or Row(line.id, line.points, verdict, message=WAITING) for line in rubric()]
+    return [judged.get(line.id) or Row(line.id, line.points, verdict if line.points else Verdict.SKIPPED,
+                                       message=WAITING) for line in rubric()]
 
 
 def _watch(layout: Layout, notes: Notes, deadline: float) -> str:

@@ -40,7 +40,7 @@ def _document(result: Result, folder: Path, visibility: str, note: str) -> dict[
     titles = {row.id: row.title for row in rubric()}
     numbers: dict[str, int] = {}
     tests = []
-    for row in result.rows:
+    for row in result.told:
         half = row.id.partition(".")[0]
         numbers[half] = numbers.get(half, 0) + 1
         place = f"{HALVES.get(half, len(HALVES) + 1)}.{numbers[half]}"

@@ -31,7 +31,7 @@ def to_junit(results: list[Result]) -> str:
 
 
 def _suite(result: Result) -> ET.Element:
-    counts = [ELEMENT.get(row.verdict) for row in result.rows]
+    counts = [ELEMENT.get(row.verdict) for row in result.told]
     suite = ET.Element("testsuite", {
         "name": one_line(result.id), "tests": str(len(counts)), "failures": str(counts.count("failure")),
         "errors": str(counts.count("error")), "skipped": str(counts.count("skipped")),
@@ -42,7 +42,7 @@ def _suite(result: Result) -> ET.Element:
     for name, value in about.items():
         ET.SubElement(properties, "property", {"name": name, "value": value})
     titles = {row.id: row.title for row in rubric()}
-    for row in result.rows:
+    for row in result.told:
         suite.append(_case(row, result.id, titles.get(row.id, "")))
     if result.problem or result.remarks:
         texts = [result.problem or "", *result.remarks]

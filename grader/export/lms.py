@@ -22,7 +22,7 @@ def to_csv(results: list[Result], maxima: bool = False) -> str:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(["id", *map(field, columns), "total", "pending", "maximum"])
     if maxima:
-        most = {row.id: row.max for result in reversed(results) for row in result.rows}
+        most = {row.id: row.max for result in reversed(results) for row in result.rows if row.max}
         total = number(sum(most.values()))
         writer.writerow([MAXIMA, *(number(most[column]) for column in columns), total, "", total])
     for result in results:
@@ -33,7 +33,7 @@ def to_csv(results: list[Result], maxima: bool = False) -> str:
 
 
 def _columns(results: list[Result]) -> list[str]:
-    """Rows that occur, in the rubric's order."""
-    found = dict.fromkeys(row.id for result in results for row in result.rows)
+    """Rows that occur and have points, in the rubric's order."""
+    found = dict.fromkeys(row.id for result in results for row in result.rows if row.max)
     order = {row.id: place for place, row in enumerate(rubric())}
     return sorted(found, key=lambda row_id: order.get(row_id, len(order)))

@@ -82,8 +82,8 @@ def _submission(result: Result, titles: dict[str, str]) -> str:
         return "\n".join([*lines, "It could not be graded:", "", code_block(result.problem)])
     lines += ["| row | verdict | points |", "| --- | --- | ---: |"]
     lines += [f"| {code(row.id)} {prose(titles.get(row.id, ''))} | {VERDICTS[row.verdict][0]} {word(row.verdict)} "
-              f"| {_points(row)} |" for row in result.rows]
-    lines += ["", *(_lost(row) for row in result.rows if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW))]
+              f"| {_points(row)} |" for row in result.told]
+    lines += ["", *(_lost(row) for row in result.told if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW))]
     if result.remarks:
         lines += ["<details><summary>Remarks, which cost nothing</summary>", "",
                   *(f"- {code(remark, 400)}" for remark in result.remarks[:MOST_REMARKS])]

@@ -109,7 +109,7 @@ def why_left_out(path: Path) -> str:
 
 
 def warnings(files: list[Path]) -> list[str]:
-    """Source that does not parse, and TODOs that still raise NotImplementedError."""
+    """Source that does not parse, and TODOs with points that still raise NotImplementedError."""
     found = []
     for path in files:
         if path.suffix != ".py":
@@ -122,7 +122,7 @@ def warnings(files: list[Path]) -> list[str]:
         found += [
             f"{path.as_posix()}:{node.lineno} is not done yet ({todo})"
             for node in ast.walk(tree)
-            if isinstance(node, ast.Raise) and (todo := todo_of(node))
+            if isinstance(node, ast.Raise) and (todo := todo_of(node)) and "TODO extra." not in todo
         ]
     return found
 

@@ -66,7 +66,7 @@ def by_row(data):
 def test_every_result_keeps_to_the_format(make, tmp_path):
     result = make()
     data = document(result, tmp_path)
-    assert len(data["tests"]) == len(result.rows)
+    assert len(data["tests"]) == len(result.told)
     assert data["score"] == result.points == pytest.approx(sum(test["score"] for test in data["tests"]))
 
 

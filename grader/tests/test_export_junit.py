@@ -43,11 +43,11 @@ def test_a_reader_finds_a_suite_for_each_submission_and_a_case_for_each_row():
     xml = JUnitXml.fromstring(to_junit(CLASS).encode())
     suites = list(xml)
     assert [suite.name for suite in suites[:2]] == ["412551001", "412551002"]
-    assert [suite.tests for suite in suites] == [len(result.rows) for result in CLASS]
+    assert [suite.tests for suite in suites] == [len(result.told) for result in CLASS]
     full = suites[0]
     assert (full.failures, full.errors, full.skipped) == (0, 0, 5)
     assert {prop.name: prop.value for prop in full.properties()}["points"] == "50"
-    assert xml.tests == sum(len(result.rows) for result in CLASS)
+    assert xml.tests == sum(len(result.told) for result in CLASS)
 
 
 def test_every_verdict_has_its_element():

@@ -113,6 +113,14 @@ got
 1 at t = 999"""
 
 
+def test_companions_that_were_left_alone_are_one_sentence(page):
+    told = page(samples.companions()).text
+    assert "no points–\nforward_step: one step of the forward process\n✗ failed\n–\ntrain_step" in told
+    assert "Left alone, which costs nothing: sample: the sampler's loop with a linear model; naive_skip" in told
+    assert "naive_skip" not in told[told.index("Row by row"):]
+    assert "Companion exercises" not in page(samples.full()).text
+
+
 def test_the_head_says_points_and_provenance(page):
     assert page(samples.mixed()).text.startswith("""\
 DDPM lab · graded submission
@@ -180,7 +188,7 @@ def test_every_link_of_the_table_leads_to_its_section(page):
 def test_every_verdict_and_message_reaches_the_page(page, sample):
     result = sample()
     text = page(result).text
-    for row in result.rows:
+    for row in result.told:
         assert samples.TITLES[row.id] in text
         assert row.verdict.value.replace("_", " ") in text
         for line in row.message.split("\n"):

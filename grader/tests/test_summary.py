@@ -9,7 +9,7 @@ import pytest
 
 from grader.records import Result, Row, Verdict
 from grader.rubric import rubric
-from grader.summary import cells, field, table, visible, write_summary
+from grader.summary import cells, field, table, visible, what_went_wrong, write_summary
 from grader.tests import samples
 
 
@@ -22,8 +22,8 @@ def test_a_line_a_submission_and_pending_rows_are_empty(tmp_path):
     path = tmp_path / "summary.csv"
     write_summary([samples.full(), samples.broken(), samples.mixed()], path)
     full, broken, mixed = read(path)
-    assert list(full) == ["id", "points", "pending", "max", *(row.id for row in rubric()),
-                          "needs_person", "problem", "sandbox"]
+    assert list(full) == ["id", "points", "pending", "max", *(row.id for row in rubric() if row.points),
+                          "companions", "needs_person", "problem", "sandbox"]
     assert (full["id"], full["points"], full["pending"], full["max"]) == ("412551001", "50", "60", "110")
     assert (full["task1.q_sample"], full["task2.fid"]) == ("4", "")
     assert mixed["needs_person"].startswith("task1.compute_loss:grader_error task1.fig_q_sample:needs_")
@@ -35,11 +35,19 @@ def test_a_line_a_submission_and_pending_rows_are_empty(tmp_path):
 
 def test_rows_outside_the_rubric_come_last(tmp_path):
     result = samples.full()
-    result.rows.insert(0, Row("extra.forward_step", 0, Verdict.PASSED))
+    result.rows.insert(0, Row("task3.new", 2, Verdict.PASSED, 2))
     write_summary([samples.full(), result], tmp_path / "summary.csv")
     first, second = read(tmp_path / "summary.csv")
-    assert list(second)[4 + len(rubric())] == "extra.forward_step"
-    assert (first["extra.forward_step"], second["extra.forward_step"]) == ("", "0")
+    assert list(second)[list(second).index("companions") - 1] == "task3.new"
+    assert (first["task3.new"], second["task3.new"]) == ("", "2")
+
+
+def test_companions_that_were_tried_share_a_column_and_others_are_not_told_of(tmp_path):
+    write_summary([samples.full(), samples.companions()], tmp_path / "summary.csv")
+    first, second = read(tmp_path / "summary.csv")
+    assert (first["companions"], second["companions"]) == ("", "extra.forward_step:failed extra.train_step:passed")
+    assert what_went_wrong(samples.full()) == ""
+    assert what_went_wrong(samples.companions()) == "failed: forward_step"
 
 
 @pytest.mark.parametrize(("text", "expected"), [

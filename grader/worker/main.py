@@ -144,7 +144,8 @@ def load_probes(extra: str | None) -> None:
 
     Afterwards this folder and the names of its modules are hidden: a student may have a loading.py, too.
     """
-    for name in ("loading", "probes_task1", "probes_task2", "probes_training", "probes_images", "probes_report"):
+    for name in ("loading", "probes_task1", "probes_task2", "probes_training", "probes_images", "probes_report",
+                 "probes_companions_plane", "probes_companions_images"):
         if (HERE / f"{name}.py").is_file():
             importlib.import_module(name)
     if extra:

@@ -98,6 +98,31 @@ class DiffusionModule(nn.Module):
 
         return xt
 
+    def forward_step(self, x_prev: torch.Tensor, t: Timestep) -> torch.Tensor:
+        """Forward process, one step of the Markov chain: a sample of q(x_t | x_{t-1}).
+
+        The whole chain calls it with t = 0, 1, ..., T-1, each time on the result before; t=0 is the step away
+        from the clean data.
+
+        Args:
+            x_prev: points before the step, (B, D), or images (B, C, H, W)
+            t: timestep, an int or a tensor (), (1,) or (B,)
+        Returns:
+            xt: points after the step, of the same shape
+        """
+        ##### TODO extra.forward_step #####
+        # Companion exercise, 0 points. Compute xt from x_prev and t, with fresh noise of the shape of x_prev.
+        # q(x_t | x_{t-1}) = N(x_t; sqrt(1 - beta_t) x_{t-1}, beta_t I)    DDPM Eq. 2
+        # The second argument of N is a variance. Use extract(): it fits its result to points and images alike.
+        ### BEGIN SOLUTION
+        beta_t = extract(self.var_scheduler.betas, t, x_prev)  # (B, 1)
+        fresh_noise = torch.randn_like(x_prev)
+        xt = (1 - beta_t).sqrt() * x_prev + beta_t.sqrt() * fresh_noise  # DDPM Eq. 2
+        ### END SOLUTION
+        ##### END TODO extra.forward_step #####
+
+        return xt
+
     @torch.no_grad()
     def p_sample(self, xt: torch.Tensor, t: Timestep) -> torch.Tensor:
         """Reverse process, one step: a sample of p(x_{t-1} | x_t).
@@ -155,6 +180,33 @@ class DiffusionModule(nn.Module):
         x0_pred = xt
         ### END SOLUTION
         ##### END TODO task1.p_sample_loop #####
+
+        return x0_pred
+
+    @torch.no_grad()
+    def naive_skip(self, shape: tuple[int, ...], k: int) -> torch.Tensor:
+        """A faster sampler that does not work: every k-th reverse step, each as it is. companions.ipynb shows why.
+
+        It visits t = T-1, T-1-k, T-1-2k, ... as long as they are not negative; k=1 is p_sample_loop.
+
+        Args:
+            shape: of the result, for example (2048, 2)
+            k: stride between the timesteps visited, at least 1
+        Returns:
+            x0_pred: generated points, of that shape, on self.device
+        """
+        ##### TODO extra.naive_skip #####
+        # Companion exercise, 0 points. Generate x0_pred (of the given shape): start from noise as in p_sample_loop,
+        # and call the ordinary step self.p_sample at t = T-1, T-1-k, T-1-2k, ... down to the last one that is not
+        # negative. Where that is not t=0, a last step at t=0 may follow or not: both count as right.
+        # Hand each result on as it is, without correcting it for the steps left out.
+        ### BEGIN SOLUTION
+        noisy = torch.randn(shape, device=self.device)
+        for visited_t in range(self.var_scheduler.num_train_timesteps - 1, -1, -k):
+            noisy = self.p_sample(noisy, visited_t)
+        x0_pred = noisy
+        ### END SOLUTION
+        ##### END TODO extra.naive_skip #####
 
         return x0_pred
 

@@ -24,6 +24,7 @@ from images import RESIZE, for_each, image_files, read_image, save_image, to_squ
 DATA = Path(__file__).resolve().parent.parent / "data"
 CACHE = DATA / "cache"
 NAMES = ("afhq", "cifar10", "mnist", "fashion_mnist")
+GREY = ("mnist", "fashion_mnist")  # three equal channels, of which one will do
 MAX_PER_CLASS = 3000  # images of each kind that a training uses
 MAX_BROKEN = 0.1  # share of unreadable images that a training goes on without
 
@@ -44,10 +45,39 @@ def training_images(
     return load(name, "train", Path(data_dir or default_folder(name)), image_size, max_per_class, cache_dir)
 
 
+def training_labels(
+    name: str = "afhq",
+    data_dir: Path | str | None = None,
+    image_size: int = 64,
+    max_per_class: int | None = MAX_PER_CLASS,
+    cache_dir: Path | str | None = None,
+) -> tuple[torch.Tensor, list[str]]:
+    """The classes 0..num_classes-1 of the images of training_images(), LongTensor (N,), and the classes' names."""
+    folder = Path(data_dir or default_folder(name))
+    if name != "afhq":
+        source = open_torchvision(name, folder, "train")
+        return torch.as_tensor(source.targets), list(source.classes)
+    files = folder_files(folder, "train", max_per_class)
+    _, broken = load_or_decode(name, "train", folder, image_size, max_per_class, cache_dir)
+    left_out = {line.partition(": ")[0] for line in broken}
+    kinds = [path.parent.name for path in files if str(path) not in left_out]
+    names = sorted(set(kinds))
+    return torch.tensor([names.index(kind) for kind in kinds]), names
+
+
 def load(
     name: str, split: str, folder: Path, size: int, max_per_class: int | None, cache_dir: Path | str | None = None
 ) -> torch.Tensor:
     """The images of one split ("train" or "val"), uint8 (N, 3, size, size)."""
+    images, broken = load_or_decode(name, split, folder, size, max_per_class, cache_dir)
+    report_broken(broken, len(images), folder)
+    return torch.from_numpy(images)
+
+
+def load_or_decode(
+    name: str, split: str, folder: Path, size: int, max_per_class: int | None, cache_dir: Path | str | None
+) -> tuple[np.ndarray, list[str]]:
+    """The images of a split, and a line for each file that could not be read."""
     if name not in NAMES:
         raise LabError(f"unknown dataset '{name}'; known are {', '.join(NAMES)}")
     sources = folder_files(folder, split, max_per_class) if name == "afhq" else torchvision_files(name, folder)
@@ -59,9 +89,7 @@ def load(
         arrays = (decode_files(sources, size, split) if name == "afhq"
                   else decode_torchvision(name, folder, split, size))
         cached = write_cache(stem, key, *arrays)
-    images, broken = cached
-    report_broken(broken, len(images), folder)
-    return torch.from_numpy(images)
+    return cached
 
 
 def folder_files(folder: Path, split: str, max_per_class: int | None) -> list[Path]:

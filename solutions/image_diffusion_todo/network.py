@@ -7,12 +7,13 @@ resolutions, skip connections from the way down to the way up, self-attention at
 from collections.abc import Sequence
 
 import torch
+from companions import add_class
 from module import Downsample, ResBlock, TimeEmbedding, Upsample, group_norm, scaled_down
 from torch import nn
 
 
 class UNet(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1] plus noise, timesteps -> (B, 3, H, W).
+    """Images (B, C, H, W) in [-1, 1] plus noise, timesteps -> (B, C, H, W).
 
     The defaults are the lab's model for 64 x 64 images: 58.75 million parameters.
     """
@@ -26,6 +27,7 @@ class UNet(nn.Module):
         num_res_blocks: int = 4,
         dropout: float = 0.1,
         image_channels: int = 3,
+        num_classes: int | None = None,
     ):
         """
         Args:
@@ -36,7 +38,8 @@ class UNet(nn.Module):
             attn: levels, counted from 0, whose blocks have self-attention
             num_res_blocks: blocks per level on the way down; on the way up there is one more
             dropout: probability inside the residual blocks
-            image_channels: 3 for RGB
+            image_channels: 3 for RGB, 1 for grey
+            num_classes: classes that a label can name, for the companion exercise; None for a network without
         """
         super().__init__()
         halvings = len(ch_mult) - 1
@@ -55,9 +58,14 @@ class UNet(nn.Module):
             "dropout": dropout,
             "image_channels": image_channels,
         }
+        if num_classes is not None:
+            self.config["num_classes"] = num_classes
 
         dim_time = 4 * ch
         self.time_embedding = TimeEmbedding(2 * ch, dim_time)
+        self.num_classes = num_classes
+        if num_classes is not None:
+            self.class_embedding = nn.Embedding(num_classes + 1, dim_time)  # the last row stands for no class
         self.head = nn.Conv2d(image_channels, ch, kernel_size=3, padding=1)
 
         def block(channels_in: int, channels_out: int, attention: bool) -> ResBlock:
@@ -98,14 +106,17 @@ class UNet(nn.Module):
         Args:
             x: noisy images, (B, C, H, W)
             timestep: t = 0..T-1 (t=0 is the paper's t=1); an int or a tensor (), (1,) or (B,)
-            class_label: must be None: this network knows no classes
+            class_label: 0..num_classes-1, or num_classes for no class, (B,); None is no class for all images, and
+                the only choice for a network without classes
         Returns:
             (B, C, H, W): noise, clean image or posterior mean, whichever it was trained to predict
         """
-        if class_label is not None:
+        if class_label is not None and self.num_classes is None:
             raise ValueError("this U-Net was built without classes: leave class_label out")
         t = torch.as_tensor(timestep, device=x.device).reshape(-1).expand(x.shape[0])  # (B,)
         time = self.time_embedding(t)  # (B, 4 ch)
+        if self.num_classes is not None:
+            time = add_class(time, class_label, self.class_embedding, self.num_classes)
 
         h = self.head(x)
         skips = [h]

@@ -1,0 +1,294 @@
+"""The image half's companion exercises: the lab's answers against diffusers, judges and diagnoses."""
+
+import itertools
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from PIL import Image
+
+from grader import cli
+from grader.checks import Bench
+from grader.checks.companions_images import judge_diffusers_parity
+from grader.classroom.cases import Case
+from grader.classroom.mistakes_companions_images import (
+    CASES,
+    CLASSES,
+    LEFT_ALONE,
+    LIBRARY,
+    SAMPLERS,
+    STYLES,
+    WITHOUT_FILE,
+)
+from grader.diagnosis import CATALOGUE
+from grader.records import Verdict
+from grader.rubric import load_policy
+from grader.sandbox import Answer
+from grader.tests.class_run import account, rows_of
+from grader.tests.lab import load_half
+from grader.tests.test_dataset import make_afhq, write_mnist
+
+ROWS = ("extra.fast_sample", "extra.class_conditional", "extra.diffusers_parity")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return load_half("image_diffusion_todo")
+
+
+def grade(cases, root, seed=0):
+    """{name: {row id: row}} of the three rows."""
+    out = root / "grades"
+    paths = [str(case.write(root / "in")) for case in cases]
+    only = [word for row in ROWS for word in ("--only", row)]
+    assert cli.main(["grade", *paths, "--out", str(out), "--seed", str(seed), "--jobs", "2", *only]) == cli.OK
+    return {case.name: rows_of(json.loads((out / case.name / "result.json").read_text(encoding="utf-8")))
+            for case in cases}
+
+
+def verdict_of(row):
+    return row["verdict"], row["diagnosis"]["id"] if row["diagnosis"] else None
+
+
+# In every run: the first case of each misconception, and all that have no diagnosis. In other words: with -m slow.
+FIRST = {case.diagnosis: case.name for case in reversed(CASES)}
+BRIEF = [case for case in CASES if case.diagnosis is None or case.name == FIRST[case.diagnosis]]
+REST = [case for case in CASES if case not in BRIEF]
+
+
+def carried(cases):
+    """Submissions with a mistake in each of the three exercises, which are judged apart; and the cases of each."""
+    rows = [[case for case in kind if case in cases] for kind in (SAMPLERS, CLASSES, LIBRARY)]
+    alone = {"extra.fast_sample": LEFT_ALONE.bodies["extra.fast_sample"],
+             "extra.diffusers_parity": LEFT_ALONE.bodies["extra.diffusers_parity"]}  # what is left alone takes no time
+    students = [[case for case in student if case] for student in itertools.zip_longest(*rows)]
+    return [(Case(f"student-{number:02}", bodies={**alone, **{name: body for case in student
+                                                              for name, body in case.bodies.items()}}), student)
+            for number, student in enumerate(students)]
+
+
+def grade_carried(cases, root, others=(), seed=0):
+    students = carried(cases)
+    rows = grade([*(student for student, _ in students), *others], root, seed)
+    return rows | {case.name: rows[student.name] for student, cases in students for case in cases}
+
+
+def by_block():
+    """Submissions that carry a right answer in another style in each block."""
+    blocks = {}
+    for block, name, body in STYLES:
+        blocks.setdefault(block, []).append((name, body))
+    return [Case(f"style-{number}", bodies={block: styles[number % len(styles)][1] for block, styles in blocks.items()})
+            for number in range(max(map(len, blocks.values())))]
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    others = [*by_block(), LEFT_ALONE, WITHOUT_FILE, Case("solved")]
+    return grade_carried(BRIEF, tmp_path_factory.mktemp("companions"), others)
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory):
+    return grade_carried(REST, tmp_path_factory.mktemp("companions"), seed=1)
+
+
+@pytest.mark.parametrize("case", BRIEF, ids=lambda case: case.name)
+def test_a_mistake_is_named(graded, case):
+    row = graded[case.name][case.row]
+    assert verdict_of(row) == (case.verdict.value, case.diagnosis), account(row)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REST, ids=lambda case: case.name)
+def test_the_same_mistake_in_other_words_is_named_as_well(rest, case):
+    row = rest[case.name][case.row]
+    assert verdict_of(row) == (case.verdict.value, case.diagnosis), account(row)
+
+
+@pytest.mark.parametrize("name", ["solved", *(case.name for case in by_block())])
+def test_right_answers_in_any_style_pass(graded, name):
+    for row in graded[name].values():
+        assert row["verdict"] == "passed", account(row)
+
+
+@pytest.mark.parametrize("name", [LEFT_ALONE.name, WITHOUT_FILE.name])
+def test_what_is_left_alone_is_missing(graded, name):
+    assert [row["verdict"] for row in graded[name].values()] == ["missing"] * len(ROWS)
+
+
+def test_every_diagnosis_has_a_case():
+    known = {entry.id for entry in CATALOGUE for row in entry.rows if row in ROWS}
+    assert known == {case.diagnosis for case in CASES if case.diagnosis}
+
+
+def test_without_diffusers_the_row_is_skipped_and_says_so():
+    class Sandbox:
+        def call(self, *arguments):
+            return Answer({"installed": False})
+
+    bench = Bench(Sandbox(), "task2", np.random.default_rng(0), load_policy())
+    judgement = judge_diffusers_parity(bench)
+    assert {check.verdict for check in judgement.checks} == {Verdict.SKIPPED}
+    assert "diffusers is not installed where submissions run (pip install diffusers)" in judgement.checks[0].message
+
+
+class TestTheLab:
+    """The solved exercises, against diffusers and against their own definitions."""
+
+    def images(self, lab, T=12):
+        torch.manual_seed(0)
+        return lab.scheduler.DDPMScheduler(T, 0.01, 0.3), torch.randn(2, 1, 4, 4)
+
+    @staticmethod
+    def network(x, timestep, class_label=None):
+        return 0.3 * x + 0.02 * timestep.view(-1, 1, 1, 1)
+
+    @pytest.mark.parametrize("every", [1, 2, 3, 4, 6, 12])
+    @pytest.mark.parametrize(("predictor", "theirs"), [("noise", "epsilon"), ("x0", "sample")])
+    def test_fast_sample_is_the_ddim_of_diffusers(self, lab, every, predictor, theirs):
+        scheduler, x_T = self.images(lab)
+        ddim = DDIMScheduler(12, trained_betas=scheduler.betas.numpy(), clip_sample=False, prediction_type=theirs,
+                             timestep_spacing="trailing")
+        ddim.set_timesteps(12 // every)
+        x = x_T
+        for t in ddim.timesteps:
+            x = ddim.step(self.network(x, t.expand(2)), t, x).prev_sample
+        torch.testing.assert_close(lab.companions.fast_sample(self.network, scheduler, x_T, every, predictor), x,
+                                   rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("t", [0, 5, 11])
+    def test_every_predictor_s_output_stands_for_the_noise(self, lab, t):
+        scheduler, x_0 = self.images(lab)
+        x_t, eps = scheduler.add_noise(x_0, t)
+        alpha, bar = 1 - scheduler.betas[t], scheduler.alphas_cumprod[t]
+        mean = (x_t - (1 - alpha) / (1 - bar).sqrt() * eps) / alpha.sqrt()
+        for predictor, net_out in (("noise", eps), ("x0", x_0), ("mean", mean)):
+            found = lab.companions.as_noise(scheduler, x_t, t, net_out, predictor)
+            torch.testing.assert_close(found, eps, rtol=1e-3, atol=1e-3)
+        with pytest.raises(ValueError, match="unknown predictor 'eps'; known are noise, x0, mean"):
+            lab.companions.as_noise(scheduler, x_t, t, eps, "eps")
+
+    def test_guidance_counts_from_the_prediction_without_a_class(self, lab):
+        def network(x, timestep, class_label):
+            return x + class_label.view(-1, 1, 1, 1)
+
+        x, t, labels = torch.randn(3, 1, 2, 2), torch.zeros(3, dtype=torch.long), torch.tensor([1, 2, 3])
+        for scale, shift in ((0.0, [10, 10, 10]), (1.0, [1, 2, 3]), (3.0, [-17, -14, -11])):
+            expected = x + torch.tensor(shift).view(-1, 1, 1, 1)
+            torch.testing.assert_close(lab.companions.guided_noise(network, x, t, labels, scale, 10), expected)
+
+    def test_a_network_with_classes_tells_them_apart_and_none_is_no_class(self, lab):
+        torch.manual_seed(0)
+        network = lab.network.UNet(8, 32, [1, 2], [], 1, 0.0, 1, num_classes=3).eval()
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.xavier_uniform_(layer.weight)  # fresh from __init__, some are near zero
+        x = torch.randn(4, 1, 8, 8)
+        out = network(x[:1].expand(4, -1, -1, -1), 5, torch.tensor([0, 1, 2, 3]))
+        assert all((out[i] - out[j]).abs().max() > 1e-3 for i, j in itertools.combinations(range(4), 2))
+        torch.testing.assert_close(network(x, 5), network(x, 5, torch.full((4,), 3)))
+
+    def test_a_checkpoint_of_a_network_with_classes_comes_back(self, lab, tmp_path):
+        scheduler, _ = self.images(lab)
+        module = lab.model.DiffusionModule(lab.network.UNet(8, 32, [1], [], 1, 0.0, 1, num_classes=3), scheduler)
+        lab.checkpoint.save(tmp_path / "last.ckpt", module, {"step": 1}, {})
+        again, _ = lab.checkpoint.load_for_sampling(tmp_path / "last.ckpt", torch.device("cpu"))
+        assert again.network.num_classes == 3
+        assert "num_classes" not in lab.network.UNet(8, 32, [1], [], 1).config  # as in checkpoints of before
+
+    def test_parity_with_diffusers_holds_and_is_told(self, lab, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "argv", ["parity.py", "--out", str(tmp_path / "parity.png"), "--num_images", "2"])
+        assert lab.errors.run_script(lab.parity.main) == 0
+        out = capsys.readouterr().out
+        assert [line.split("  ")[0] for line in out.splitlines() if "within" in line] == [
+            "betas, linear, relative", "betas, quad, relative", "betas, cosine, relative", "images, DDPM, 100 steps",
+            "images, DDIM, 10 steps"]
+        assert "fewer" in out
+        assert (tmp_path / "parity.png").is_file()
+
+    def test_schedules_that_differ_are_told(self, lab, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "argv", ["parity.py", "--out", str(tmp_path / "parity.png"), "--num_images", "2"])
+        monkeypatch.setattr(lab.parity, "diffusers_schedulers", lambda scheduler: (
+            DDPMScheduler(100), DDIMScheduler(100, timestep_spacing="trailing")))
+        assert lab.errors.run_script(lab.parity.main) == 1
+        captured = capsys.readouterr()
+        assert captured.out.count("MORE THAN 0.001") == 2
+        assert "the lab and the library do not agree" in captured.err
+
+    def test_without_diffusers_the_command_says_what_to_install(self, lab, monkeypatch):
+        monkeypatch.setitem(sys.modules, "diffusers", None)
+        with pytest.raises(lab.errors.LabError, match="pip install diffusers"):
+            lab.companions.diffusers_classes()
+
+
+class TestRunsOnSmallImages:
+    """train.py, sampling.py and gallery.py on MNIST's files: one channel, classes, guidance, fast samples."""
+
+    @pytest.fixture
+    def trained(self, lab, tmp_path, monkeypatch):
+        write_mnist(tmp_path / "data", 12)
+        monkeypatch.setattr(lab.dataset, "CACHE", tmp_path / "cache")
+        options, contents = lab.train.read_options([
+            "--dataset", "mnist", "--data_dir", str(tmp_path / "data"), "--image_size", "8", "--ch", "32", "--ch_mult",
+            "1", "2", "--attn", "1", "--num_res_blocks", "1", "--num_diffusion_train_timesteps", "12", "--batch_size",
+            "4", "--num_samples", "2", "--device", "cpu", "--use_cfg", "--train_num_steps", "2", "--results_dir",
+            str(tmp_path / "results")])
+        run = lab.train.Run(options, contents)
+        run.train()
+        return run.folder / "last.ckpt"
+
+    def test_a_grey_data_set_has_one_channel_and_classes(self, lab, trained):
+        config = lab.checkpoint.read(trained)["config"]
+        assert (config["network"]["image_channels"], config["network"]["num_classes"]) == (1, 10)
+        about = json.loads((trained.parent / "config.json").read_text())
+        assert about["classes"][3] == "3 - three"
+        with Image.open(trained.parent / "step=2-0.png") as sample:
+            assert sample.mode == "RGB"
+
+    def test_sampling_skips_and_guides(self, lab, trained, tmp_path, monkeypatch):
+        def draw(name, *arguments):
+            monkeypatch.setattr(sys, "argv", ["sampling.py", "--ckpt_path", str(trained), "--save_dir",
+                                              str(tmp_path / name), "--device", "cpu", "--num_images", "3", *arguments])
+            lab.sampling.main()
+            return np.stack([np.asarray(Image.open(path)) for path in sorted((tmp_path / name).glob("*.png"))])
+
+        slow, fast = draw("slow"), draw("fast", "--every", "4")
+        assert slow.shape == fast.shape == (3, 8, 8, 3)
+        assert (draw("again", "--every", "4", "--batch_size", "2").astype(int) - fast).__abs__().max() <= 1
+        draw("guided", "--use_cfg", "--cfg_scale", "3", "--class_label", "7")
+        for arguments, said in (
+                (("fast",), "fast has images of another every"),
+                (("a", "--every", "13"), "from 1 to 12, the timesteps of the checkpoint"),
+                (("a", "--every", "2", "--traj"), "leave --every or --traj out"),
+                (("a", "--use_cfg", "--class_label", "10"), "the classes are 0 to 9")):
+            with pytest.raises(lab.errors.LabError, match=said):
+                draw(*arguments)
+
+    def test_the_gallery_has_all_its_pictures(self, lab, trained, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "argv", ["gallery.py", "--ckpt_path", str(trained), "--out", str(tmp_path / "out"),
+                                          "--every", "4", "--device", "cpu"])
+        assert lab.errors.run_script(lab.gallery.main) == 0
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+            "alpha_bar.png", "fast.png", "filmstrip.png", "guidance.png", "samples.png"]
+        with Image.open(tmp_path / "out" / "samples.png") as samples:
+            assert samples.size == (8 * (96 + 2) - 2,) * 2
+        assert "fast.png: 3 steps" in capsys.readouterr().out
+
+    def test_labels_belong_to_the_images_that_could_be_read(self, lab, tmp_path, monkeypatch):
+        monkeypatch.setattr(lab.dataset, "CACHE", tmp_path / "cache")
+        afhq = make_afhq(tmp_path / "afhq", per_class=5)
+        (afhq / "train" / "dog" / "1.jpg").write_bytes(b"broken")
+        images = lab.dataset.training_images("afhq", afhq, 8)
+        labels, names = lab.dataset.training_labels("afhq", afhq, 8)
+        assert (len(images), names) == (14, ["cat", "dog", "wild"])
+        assert labels.tolist() == [0] * 5 + [1] * 4 + [2] * 5
+
+    def test_what_does_not_go_together_is_refused(self, lab):
+        with pytest.raises(lab.errors.LabError, match="--image_channels 1 is for mnist, fashion_mnist; cifar10 is in"):
+            lab.train.read_options(["--dataset", "cifar10", "--image_channels", "1"])
+        with pytest.raises(lab.errors.LabError, match="--plain knows no class labels and no single channel"):
+            lab.train.read_options(["--plain", "--use_cfg"])
