@@ -8,7 +8,6 @@ Ermon 2021, https://arxiv.org/abs/2010.02502; CFG is Ho, Salimans 2022, https://
 from collections.abc import Callable
 
 import torch
-from errors import LabError
 from torch import nn
 
 
@@ -141,8 +140,8 @@ def diffusers_classes() -> tuple[type, type]:
     try:
         from diffusers import DDIMScheduler, DDPMScheduler
     except ImportError as error:
-        raise LabError("this exercise compares with the library diffusers, which is not installed:"
-                       " pip install diffusers") from error
+        raise ImportError("this exercise compares with the library diffusers, which is not installed:"
+                          " pip install diffusers") from error
     return DDPMScheduler, DDIMScheduler
 
 

@@ -7,7 +7,6 @@ resolutions, skip connections from the way down to the way up, self-attention at
 from collections.abc import Sequence
 
 import torch
-from companions import add_class
 from module import Downsample, ResBlock, TimeEmbedding, Upsample, group_norm, scaled_down
 from torch import nn
 
@@ -116,6 +115,8 @@ class UNet(nn.Module):
         t = torch.as_tensor(timestep, device=x.device).reshape(-1).expand(x.shape[0])  # (B,)
         time = self.time_embedding(t)  # (B, 4 ch)
         if self.num_classes is not None:
+            from companions import add_class  # only here, so that the lab works while that exercise does not
+
             time = add_class(time, class_label, self.class_embedding, self.num_classes)
 
         h = self.head(x)

@@ -124,6 +124,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("parity.png"), help="picture of the images")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
     options = parser.parse_args()
+    try:
+        diffusers_classes()
+    except ImportError as error:
+        raise LabError(str(error)) from error
     module = random_model()
     if options.ckpt_path:
         module, _ = checkpoint.load_for_sampling(options.ckpt_path, device_named(options.device))

@@ -8,6 +8,7 @@ What each measure is for:
  * nothing in a step asks the device for a number, so the CPU runs ahead and the device never waits for it.
  * on a GPU: channels-last, in which its convolutions work; one kernel for the whole of Adam; a compiled network,
    replayed as a CUDA graph. On a CPU these were measured not to pay: see choose().
+companions.py is imported only where it is used, so that the lab works while that exercise does not.
 """
 
 import sys
@@ -16,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from companions import drop_labels, fast_sample, guided_noise
 from dataset import Shuffled
 from images import to_network
 from model import DiffusionModule
@@ -146,6 +146,8 @@ class FastTrainer:
         chosen = self.order.batch(step)
         x0, label = to_network(self.images[chosen]), None  # (B, C, H, W)
         if self.labels is not None:
+            from companions import drop_labels
+
             label = drop_labels(self.labels[chosen], self.options.cfg_dropout, self.module.network.num_classes)
         with self.plan.autocast():
             loss = self.module.get_loss(x0, class_label=label)
@@ -237,6 +239,8 @@ def sample(
     x_t = streams.draw()
     kept = [x_t[:len(numbers)].clone()]
     if every is not None:
+        from companions import fast_sample
+
         return fast_sample(ask, scheduler, x_t, every, module.predictor)[:len(numbers)].clone(), kept
     wanted = set(frames or [])
     for i in range(scheduler.num_train_timesteps - 1, -1, -1):  # i is t as an int: reading a tensor would wait
@@ -259,6 +263,8 @@ def for_classes(network: nn.Module, labels: torch.Tensor, scale: float = 1.0) ->
     def ask(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         if scale == 1:
             return network(x_t, timestep=timestep, class_label=labels)
+        from companions import guided_noise
+
         return guided_noise(network, x_t, timestep, labels, scale, network.num_classes)
 
     return ask
