@@ -39,6 +39,7 @@ class RowLine:
     full: float
     part: float
     pending: float
+    passed: str  # "2 of 3", for a row of no points
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ def row_lines(results: list[Result]) -> list[RowLine]:
         known = [row for row in judged if row.verdict not in PENDING]
         full = sum(row.points >= row.max if row.max else row.verdict is Verdict.PASSED for row in known)
         part = sum(0 < row.points < row.max for row in known)
-        lines.append(RowLine(line.id, line.title, line.points, _mean(row.points for row in known), full / len(judged),
-                             part / len(judged), (len(judged) - len(known)) / len(judged)))
+        mean = _mean(row.points for row in known)
+        count = len(judged)
+        lines.append(RowLine(line.id, line.title, line.points, mean, full / count, part / count,
+                             (count - len(known)) / count, f"{full} of {count}"))
     return lines
 
 

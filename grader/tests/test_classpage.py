@@ -52,6 +52,13 @@ def test_the_page_has_rows_misconceptions_fids_and_remarks():
     assert 'href="412500003/report.html"' in html
 
 
+def test_companion_exercises_count_those_who_passed_of_those_who_tried():
+    html = render([samples.full(), samples.companions(), samples.companions()], Likeness())
+    assert "0 of 2" in html.partition("extra.forward_step")[2].partition("</tr>")[0]
+    assert "2 of 2" in html.partition("extra.train_step")[2].partition("</tr>")[0]
+    assert "extra.naive_skip" not in html
+
+
 def test_nothing_that_a_student_wrote_is_markup(tmp_path):
     page = Page(render([samples.hostile(), samples.broken()], Likeness()))
     assert not page.tags & {"script", "img", "iframe", "object", "link", "base", "form"}
