@@ -84,10 +84,17 @@ def edition_files() -> Files:
     for path in _sources(ours):
         name = path.relative_to(ours).as_posix()
         files[name if name in ("README.md", "requirements.txt") else f"grader/{name}"] = path.read_bytes()
-    for name in ("LICENSE", "data/README.md"):
+    for name in ("LICENSE", *_page_with_pictures("data/README.md")):
         if (ROOT / name).is_file():
             files[name] = (ROOT / name).read_bytes()
     return files
+
+
+def _page_with_pictures(page: str) -> list[str]:
+    """A Markdown page of the repository, and the pictures that it shows."""
+    folder = Path(page).parent
+    shown = re.findall(r"!\[[^\]]*\]\((pictures/[^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    return [page, *((folder / picture).as_posix() for picture in shown)]
 
 
 def halves_files() -> Files:

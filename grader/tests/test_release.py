@@ -40,7 +40,7 @@ def test_the_committed_halves_are_what_the_solutions_give(tmp_path):
 def test_two_releases_are_the_same_to_the_byte(edition, tmp_path):
     again = release(tmp_path / "again")
     assert all_files(again.path) == all_files(edition.path)
-    assert all(b"\r" not in data for name, data in all_files(again.path).items() if not name.endswith(".npz"))
+    assert all(b"\r" not in data for name, data in all_files(again.path).items() if not name.endswith((".npz", ".png")))
 
 
 def test_the_edition_holds_what_a_student_needs(edition):
@@ -48,6 +48,13 @@ def test_the_edition_holds_what_a_student_needs(edition):
             "image_diffusion_todo/scheduler.py"} <= set(edition.files)
     assert set(all_files(edition.path)) == {*edition.files, MANIFEST}
     assert edition.set_aside is None
+
+
+def test_the_pictures_of_its_pages_are_in_the_edition(edition):
+    for page in ("README.md", "data/README.md"):
+        shown = re.findall(r"!\[.+?\]\((.+?)\)", (edition.path / page).read_text(encoding="utf-8"))
+        assert all((edition.path / page).parent.joinpath(picture).is_file() for picture in shown)
+    assert "data/pictures/guidance.png" in edition.files
 
 
 def text_of(name, data):
