@@ -153,7 +153,7 @@ PARTS: tuple[Messy, ...] = (
           suffers=_rows("task1.simplenet", verdict=Verdict.MISSING), says={"task1.simplenet": ("network.py",)}),
     Messy("syntax-in-ddpm", "syntax-in-ddpm", bodies={"task1.compute_loss": "loss = F.mse_loss((x0, x0)"},
           suffers=_rows(*_DDPM_ROWS, verdict=Verdict.CRASHED),
-          says=dict.fromkeys(_DDPM_ROWS, ("SyntaxError", "ddpm.py:1"))),
+          says=dict.fromkeys(_DDPM_ROWS, ("SyntaxError", "ddpm.py:"))),
     Messy("syntax-in-scheduler", "syntax-in-scheduler", bodies={"task2.cosine": "betas = = 1"},
           suffers=_rows(*_SCHEDULER_ROWS, verdict=Verdict.CRASHED),
           says=dict.fromkeys(_SCHEDULER_ROWS, ("SyntaxError", "scheduler.py:"))),
