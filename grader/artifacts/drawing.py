@@ -140,12 +140,15 @@ def _draw(sandbox: Sandbox, policy: Policy, seconds: float, seed: int, folder: P
     while done < policy.fid.images:
         count = min(batch, policy.fid.images - done)
         left = seconds - (time.monotonic() - began)
+        late = NotDrawn(f"{done} of {policy.fid.images} images were drawn within the {seconds:g} s of the policy "
+                        "(image_runs.sampling_s): allow more, or use a GPU (--gpu)")
         if left <= 0:
-            raise NotDrawn(f"{done} of {policy.fid.images} images were drawn within the {seconds:g} s of the policy "
-                           "(image_runs.sampling_s): allow more, or use a GPU (--gpu)")
+            raise late
         try:
             images = sandbox.call(HALF, "draw_images", {"count": count, "seed": seed + done}, timeout_s=left)
         except ProbeFailure as failure:
+            if failure.verdict is Verdict.TIMEOUT:
+                raise late from failure
             if failure.verdict is not Verdict.OUT_OF_MEMORY or batch == 1:
                 raise
             batch = max(1, batch // 2)

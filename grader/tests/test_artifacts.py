@@ -263,6 +263,19 @@ def test_code_that_cannot_draw_leaves_the_row_to_a_person(stock, artifacts, tmp_
     assert "no network today" in row["message"]
 
 
+def test_drawing_that_takes_too_long_says_what_was_allowed_and_how_to_allow_more(stock, artifacts, tmp_path):
+    folder = shutil.copytree(stock / "solved", tmp_path / "7")
+    file = folder / "image_diffusion_todo" / "model.py"
+    file.write_text(file.read_text() + "\ndef wait(*arguments, **options):\n    while True:\n        pass\n"
+                                       "DiffusionModule.sample = wait\n")
+    impatient = tmp_path / "policy.toml"
+    impatient.write_text(POLICY.replace("[image_runs]", "[image_runs]\nsampling_s = 6"))
+    row = grade(stock, artifacts, "task2.fid", "--fid", "sample", "--policy", str(impatient),
+                submission=folder)["task2.fid"]
+    assert row["verdict"] == "needs_review"
+    assert f"0 of {COUNT} images were drawn within the 6 s of the policy (image_runs.sampling_s)" in row["message"]
+
+
 def test_an_empty_folder_of_artifacts_says_what_is_wanted(stock, artifacts):
     shutil.rmtree(artifacts)
     artifacts.mkdir()
