@@ -103,7 +103,7 @@ def measure(options, folder: Path, device: torch.device) -> dict[str, float]:
     modules = {name: make_module(options, device).train() for name in ("plain", "default")}
     trainers = {"plain": plain.PlainTrainer(modules["plain"], files, options),
                 "default": fast.FastTrainer(modules["default"], images, options, plan)}
-    plan = trainers["default"].plan
+    plan = fast.for_sampling(trainers["default"].plan)
     at_once = 20 if device.type == "cuda" else 2  # train.py: 20
     work = {(name, "training"): Trained(trainer, at_once) for name, trainer in trainers.items()}
     works_on = dict.fromkeys(work, at_once * options.batch_size)

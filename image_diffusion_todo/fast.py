@@ -57,6 +57,12 @@ def choose(device: torch.device) -> Plan:
     return Plan(device)
 
 
+def for_sampling(plan: Plan) -> Plan:
+    """The plan without training: in float32 a CPU's convolutions are a quarter faster in channels-last then."""
+    faster = plan.device.type == "cpu" and plan.dtype == torch.float32
+    return replace(plan, channels_last=True) if faster else plan
+
+
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 itself; where it does not, PyTorch imitates it slowly."""
     features = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
