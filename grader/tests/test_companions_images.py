@@ -27,6 +27,7 @@ from grader.classroom.mistakes_companions_images import (
 )
 from grader.diagnosis import CATALOGUE
 from grader.records import Verdict
+from grader.release import release
 from grader.rubric import load_policy
 from grader.sandbox import Answer
 from grader.tests.class_run import account, rows_of
@@ -238,6 +239,35 @@ def test_the_lab_works_while_companions_does_not(tmp_path):
     network = "UNet(8, 32, [1, 2], [1], 1, 0.0)(torch.zeros(1, 3, 8, 8), 3)"
     subprocess.run([sys.executable, "-c", f"import train, sampling, torch; from network import UNet; {network}"],
                    cwd=half, check=True)
+
+
+class TestPublicChecks:
+    """`python -m grader check` in the released edition."""
+
+    HALF = "image_diffusion_todo"
+
+    @pytest.fixture
+    def edition(self, tmp_path):
+        return release(tmp_path / "edition").path
+
+    def run(self, edition, bodies=None, folder=None):
+        """The last line of the check of the three rows, with these bodies in the solved lab, or as released."""
+        if bodies is not None:
+            for path in (Case("answer", bodies=bodies).write(folder) / self.HALF).glob("*.py"):
+                shutil.copyfile(path, edition / self.HALF / path.name)
+        done = subprocess.run([sys.executable, "-m", "grader", "check", *ROWS], cwd=edition, capture_output=True,
+                              text=True, check=False)
+        return done.stdout.splitlines()[-1]
+
+    def test_the_released_todos_are_not_done_the_solved_ones_pass_and_wrong_ones_fail(self, edition, tmp_path):
+        assert self.run(edition) == "0 of 3 passed, 0 failed, 3 not done yet"
+        assert self.run(edition, {}, tmp_path / "right") == "3 of 3 passed"
+        for names in (("fast-one-step-coefficients", "guidance-swapped", "parity-variance-type"),
+                      ("fast-last-not-x0", "null-row-left-out", "parity-last-alpha"),
+                      ("fast-predictor-ignored", "dropout-inverted", "parity-clip-sample")):
+            bodies = dict(pair for name in names for case in CASES if case.name == FIRST[name]
+                          for pair in case.bodies.items())
+            assert self.run(edition, bodies, tmp_path / names[0]) == "0 of 3 passed, 3 failed, 0 not done yet", names
 
 
 class TestRunsOnSmallImages:
