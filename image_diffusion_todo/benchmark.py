@@ -8,10 +8,15 @@ measured on fewer timesteps than 1,000 and given for 1,000.
 """
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,31 +100,73 @@ def planned(options, device: torch.device) -> fast.Plan:
     return replace(plan, dtype=torch.float32) if options.float32 else plan
 
 
-def measure(options, folder: Path, device: torch.device) -> dict[str, float]:
-    """Images per second of {plain, default} {training, sampling} at one batch size."""
+class Measured:
+    """Training or sampling by one of the loops, in a process of its own as in train.py and sampling.py.
+
+    In one process they would share a memory allocator, and be slow or fast by what the others left in it.
+    """
+
+    def __init__(self, name: str, what: str, options, folder: Path, device: torch.device):
+        """name: "plain" or "default"; what: "training" or "sampling"."""
+        self.process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        amount = self.process.submit(set_up, name, what, options, folder, device).result()
+        self.arguments = amount, device, options.seconds
+
+    def rate(self) -> float:
+        """Images per second, now."""
+        return self.process.submit(rate, *self.arguments).result()
+
+
+work: Callable[[], object]  # of a Measured's process: what is measured in it
+
+
+def set_up(name: str, what: str, options, folder: Path, device: torch.device) -> float:
+    """In its process: makes the work ready and does it once. Returns how many images it is."""
+    global work
     files = folder_files(folder, "train", None)
-    images = torch.from_numpy(decode_files(files, options.image_size, "train")[0])
+    module, B = make_module(options, device), options.batch_size
     plan = planned(options, device)
-    modules = {name: make_module(options, device).train() for name in ("plain", "default")}
-    trainers = {"plain": plain.PlainTrainer(modules["plain"], files, options),
-                "default": fast.FastTrainer(modules["default"], images, options, plan)}
-    plan = fast.for_sampling(trainers["default"].plan)
-    at_once = 20 if device.type == "cuda" else 2  # train.py: 20
-    work = {(name, "training"): Trained(trainer, at_once) for name, trainer in trainers.items()}
-    works_on = dict.fromkeys(work, at_once * options.batch_size)
-    B, T = options.batch_size, options.num_diffusion_train_timesteps
-    samplers = {name: make_module(options, device).eval().requires_grad_(False) for name in modules}
-    fast.prepare(samplers["default"].network, plan)
-    work["plain", "sampling"] = lambda: plain.sample(samplers["plain"], B)
-    work["default", "sampling"] = lambda: fast.sample(samplers["default"], list(range(B)), 0, plan, B)[0].cpu()
-    works_on |= {(name, "sampling"): B * T / T_SAMPLED for name in modules}
-    for job in work.values():
-        job()  # compiles, fills caches, starts the loader's processes
-    rates: dict = {key: [] for key in work}
-    for _ in range(options.rounds):  # in turn, so that a change of the machine's clock meets both
-        for key, job in work.items():
-            rates[key].append(per_second(job, works_on[key], device, options.seconds))
-    return {key: max(values) for key, values in rates.items()}  # other programs only ever make it slower
+    if what == "training":
+        at_once = 20 if device.type == "cuda" else 2  # train.py: 20
+        amount: float = at_once * B
+        if name == "plain":
+            work = Trained(plain.PlainTrainer(module.train(), files, options), at_once)
+        else:
+            images = torch.from_numpy(decode_files(files, options.image_size, "train")[0])
+            work = Trained(fast.FastTrainer(module.train(), images, options, plan), at_once)
+    else:
+        amount = B * options.num_diffusion_train_timesteps / T_SAMPLED
+        module.eval().requires_grad_(False)
+        if name == "plain":
+            work = partial(plain.sample, module, B)
+        else:
+            plan = fast.for_sampling(plan)
+            fast.prepare(module.network, plan)
+            plan = fast.compiles(module, plan, B, training=False)
+            work = lambda: fast.sample(module, list(range(B)), 0, plan, B)[0].cpu()  # noqa: E731
+    work()  # compiles, fills caches, starts the loader's processes
+    return amount
+
+
+def rate(amount: float, device: torch.device, seconds: float) -> float:
+    return per_second(work, amount, device, seconds)
+
+
+def measure(options, folder: Path, device: torch.device) -> dict[tuple[str, str], float]:
+    """Images per second of {plain, default} {training, sampling} at one batch size."""
+    measured: dict[tuple[str, str], Measured] = {}
+    rates: dict[tuple[str, str], list[float]] = {}
+    try:
+        for key in product(("plain", "default"), ("training", "sampling")):
+            measured[key] = Measured(*key, options, folder, device)
+            rates[key] = []
+        for _ in range(options.rounds):  # in turn, so that a change of the machine's clock meets both
+            for key, found in rates.items():
+                found.append(measured[key].rate())
+    finally:
+        for each in measured.values():
+            each.process.shutdown()
+    return {key: max(found) for key, found in rates.items()}  # other programs only ever make it slower
 
 
 def main() -> None:

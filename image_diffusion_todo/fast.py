@@ -8,9 +8,11 @@ What each measure is for:
  * nothing in a step asks the device for a number, so the CPU runs ahead and the device never waits for it.
  * on a GPU: channels-last, in which its convolutions work; one kernel for the whole of Adam; a compiled network,
    replayed as a CUDA graph. On a CPU these were measured not to pay: see choose().
+ * on a CPU: memory stays with the process, see keep_memory().
 companions.py is imported only where it is used, so that the lab works while that exercise does not.
 """
 
+import ctypes
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -33,10 +35,11 @@ class Plan:
     channels_last: bool = False
     fused: bool = False
     compiled: bool = False
+    frozen: bool = False  # the weights are not trained any more, so that prepare() may round them once for all
 
     def __str__(self) -> str:
         parts = [str(self.dtype).removeprefix("torch.")]
-        parts += [name for name in ("channels_last", "fused", "compiled") if getattr(self, name)]
+        parts += [name for name in ("channels_last", "fused", "compiled", "frozen") if getattr(self, name)]
         return f"{self.device}: {', '.join(parts)}"
 
     def autocast(self) -> torch.autocast:
@@ -59,8 +62,8 @@ def choose(device: torch.device) -> Plan:
 
 def for_sampling(plan: Plan) -> Plan:
     """The plan without training: in float32 a CPU's convolutions are faster in channels-last then; see benchmark.py."""
-    faster = plan.device.type == "cpu" and plan.dtype == torch.float32
-    return replace(plan, channels_last=True) if faster else plan
+    on_cpu = plan.device.type == "cpu" and plan.dtype == torch.float32
+    return replace(plan, channels_last=plan.channels_last or on_cpu, fused=False, frozen=True)
 
 
 def cpu_has_bf16() -> bool:
@@ -70,17 +73,41 @@ def cpu_has_bf16() -> bool:
 
 
 def prepare(network: nn.Module, plan: Plan) -> None:
-    """Changes the network's layout and its way of being called, not its weights nor their names."""
+    """Changes the network's layout and its way of being called, not its weights, unless frozen, nor their names."""
     if plan.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # the shapes never change, so the search for the best kernels pays
+    if plan.device.type == "cpu":
+        keep_memory()
     if plan.channels_last:
         network.to(memory_format=torch.channels_last)
     if plan.dtype != torch.float32:
-        for name, dtype in (("head", plan.dtype), ("tail", torch.float32)):
-            if isinstance(layer := getattr(network, name, None), nn.Module):
-                compute_in_float32(layer, dtype)
+        ends = {"head": plan.dtype, "tail": torch.float32}  # what they hand on
+        for name, child in network.named_children():
+            if name in ends:
+                compute_in_float32(child, ends[name])
+            elif plan.frozen:
+                round_weights(child, plan.dtype)
     if plan.compiled:
         network.compile(mode="reduce-overhead", dynamic=False)  # "reduce-overhead" is PyTorch's word for CUDA graphs
+
+
+def keep_memory() -> None:
+    """What is freed stays with the process, for the next tensor.
+
+    Linux' C library gives large blocks back to the system otherwise, and every page of a new one is a fault: a fifth
+    of the time of sampling. Other C libraries are left as they are.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as in malloc.h
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def round_weights(part: nn.Module, dtype: torch.dtype) -> None:
+    """As autocast would at each call, of the layers for which it does."""
+    for layer in part.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.to(dtype)
 
 
 def compute_in_float32(layer: nn.Module, dtype_out: torch.dtype) -> None:

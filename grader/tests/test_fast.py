@@ -1,12 +1,13 @@
 """The fast loops compute what the plain ones compute: losses and samples of both, to stated tolerances."""
 
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from grader.tests.lab import load_half
+from grader.tests.lab import SOLUTIONS, load_half
 
 T = 10
 PREDICTORS = ["noise", "x0", "mean"]
@@ -54,6 +55,7 @@ def plans(lab):
     cpu = torch.device("cpu")
     return {"float32": lab.fast.Plan(cpu, fused=True), "bfloat16": lab.fast.Plan(cpu, torch.bfloat16, fused=True),
             "float32 for sampling": lab.fast.for_sampling(lab.fast.Plan(cpu)),
+            "bfloat16 for sampling": lab.fast.for_sampling(lab.fast.Plan(cpu, torch.bfloat16)),
             "channels_last": lab.fast.Plan(cpu, torch.bfloat16, channels_last=True, fused=True)}
 
 
@@ -84,7 +86,8 @@ def trained(lab):
 # Root mean square difference of images that reach from -1 to 1. Seen: 2e-7 in float32, and in bfloat16 0.003 for the
 # mean predictor and 0.001 for the others; a step of an 8-bit image is 0.008.
 @pytest.mark.parametrize(("name", "tolerance"), [
-    ("float32", 1e-5), ("float32 for sampling", 1e-5), ("bfloat16", 0.01), ("channels_last", 0.01)])
+    ("float32", 1e-5), ("float32 for sampling", 1e-5), ("bfloat16", 0.01), ("bfloat16 for sampling", 0.01),
+    ("channels_last", 0.01)])
 @pytest.mark.parametrize("predictor", PREDICTORS)
 def test_samples_are_those_of_the_plain_loop(lab, trained, predictor, name, tolerance):
     """Given the same noise, both end at the same images."""
@@ -192,17 +195,16 @@ def test_people_s_mistakes_are_a_line_and_bugs_a_traceback(lab, capsys):
         run(lambda: 1 / 0)
 
 
-def test_the_benchmark_shows_both_loops_side_by_side(lab, monkeypatch, capsys):
-    tiny = {**lab.train.SMALL, "image_size": 8, "ch": 32, "ch_mult": [1, 2], "attn": [1]}
-    monkeypatch.setattr(lab.benchmark, "SMALL", tiny)
-    monkeypatch.setattr(sys, "argv", [
-        "benchmark.py", "--small", "--device", "cpu", "--batch_sizes", "2", "4", "--jpeg_size", "16",
-        "--timesteps", "4", "--seconds", "0.01", "--rounds", "1", "--workers", "0"])
-    lab.benchmark.main()
-    lines = capsys.readouterr().out.splitlines()
+def test_the_benchmark_shows_both_loops_side_by_side():
+    done = subprocess.run(
+        [sys.executable, "benchmark.py", "--small", "--device", "cpu", "--batch_sizes", "2", "--jpeg_size", "16",
+         "--timesteps", "2", "--seconds", "0.01", "--rounds", "1", "--workers", "0"],
+        cwd=SOLUTIONS / "image_diffusion_todo", capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
     assert "ratio" in lines[2]
     rows = [line.split() for line in lines[3:]]
-    assert [row[:2] for row in rows] == [["training", "2"], ["sampling", "2"], ["training", "4"], ["sampling", "4"]]
+    assert [row[:2] for row in rows] == [["training", "2"], ["sampling", "2"]]
     for row in rows:
         assert float(row[4]) == pytest.approx(float(row[3]) / float(row[2]), rel=0.05)
 

@@ -64,7 +64,8 @@ class Upsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Nearest pixels and then a convolution: a transposed one leaves a checkerboard pattern.
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        # Repeating does what interpolate(mode="nearest") does, for which autocast on a CPU goes to float32 and back.
+        return self.conv(x.repeat_interleave(2, dim=3).repeat_interleave(2, dim=2))
 
 
 class AttentionBlock(nn.Module):
