@@ -65,7 +65,7 @@ class Extractor:
 
     def features(self, images: Iterable[np.ndarray], report: Callable[[int], None]) -> tuple[str, np.ndarray]:
         """(architecture, features (N, D) float32) of images (H, W, 3) uint8; `report` is told how many are done."""
-        # Huge pages. PyTorch looks at this once, before its first large tensor; by then it may be too late to matter.
+        # Huge pages, where PyTorch has made no large tensor yet: it looks at this once, at the first.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         import torch
 

@@ -1,5 +1,6 @@
 """The fast loops compute what the plain ones compute: losses and samples of both, to stated tolerances."""
 
+import platform
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from grader.tests.lab import SOLUTIONS, load_half
+from grader.tests.lab import SOLUTIONS, faults_of_new_tensors, load_half
 
 T = 10
 PREDICTORS = ["noise", "x0", "mean"]
@@ -119,6 +120,12 @@ def test_preparing_changes_no_name_and_no_number(lab):
     after = module.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_on_a_cpu_memory_stays_with_the_process(lab):
+    lab.fast.prepare(make_module(lab).network, plans(lab)["float32"])
+    assert faults_of_new_tensors() < 100  # pages are of 4 kB: without, some 100,000
 
 
 def test_the_first_and_last_layer_compute_in_float32(lab):

@@ -1,6 +1,7 @@
 """Features are pytorch_fid's on the same weights; weights files of every kind are read, refused or asked for."""
 
 import io
+import platform
 import subprocess
 import sys
 import urllib.error
@@ -12,11 +13,12 @@ from fid_samples import make_images, small_weights
 from safetensors.torch import save_file
 
 from grader.fid import weights as weights_module
-from grader.fid.extractor import Extractor
+from grader.fid.extractor import Extractor, _memory_kept
 from grader.fid.images import decode
 from grader.fid.inception import Inception
 from grader.fid.weights import FILE, default_weights, find_weights, load_weights, seeded_inception
 from grader.rubric import UsageError
+from grader.tests.lab import faults_of_new_tensors
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,13 @@ def test_features_are_those_of_pytorch_fid(state, theirs):
         found = Inception(state, torch.device("cpu"))(images)
     # float32 through 94 convolutions in another order: 4e-6 measured for features around 1
     assert torch.allclose(found, expected, rtol=0, atol=5e-5)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_memory_is_kept_while_features_are_computed_and_not_after():
+    with _memory_kept():
+        assert faults_of_new_tensors() < 100
+    assert faults_of_new_tensors() > 150  # 200 where pages are huge, else 100,000
 
 
 def test_batch_norms_that_do_something_are_folded(state, theirs):
