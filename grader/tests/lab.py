@@ -25,10 +25,10 @@ def load_half(half: str) -> SimpleNamespace:
 
 
 def faults_of_new_tensors() -> int:
-    """Page faults of making a tensor of 40 MB ten times, after five times that find their place."""
+    """Page faults of making a tensor of 40 MB ten times, after ten times that find their place."""
     import torch
 
-    for _ in range(5):
+    for _ in range(10):
         torch.ones(10_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
