@@ -1,13 +1,13 @@
 """Training and sampling as fast as the device allows; the mathematics is that of plain.py.
 
 What each measure is for:
- * bfloat16 in the network: twice the arithmetic of float32 or more, half the memory traffic. Weights, losses and
-   the reverse steps stay float32, and so do the network's first and last layer, because the mean predictor's
-   target differs from its input by less than bfloat16 can tell apart.
+ * bfloat16 in the network: twice the arithmetic of float32 or more, half the memory traffic. Weights that
+   are trained, losses and the reverse steps stay float32, and so do the network's first and last layer, because the
+   mean predictor's target differs from its input by less than bfloat16 can tell apart.
  * images as uint8 on the device: no JPEG is decoded twice, and no batch travels.
  * nothing in a step asks the device for a number, so the CPU runs ahead and the device never waits for it.
- * on a GPU: channels-last, in which its convolutions work; one kernel for the whole of Adam; a compiled network,
-   replayed as a CUDA graph. On a CPU these were measured not to pay: see choose().
+ * one kernel for the whole of Adam; on a GPU channels-last, in which its convolutions work, and a compiled network,
+   replayed as a CUDA graph. What of that pays on a CPU: see choose().
  * on a CPU: memory stays with the process, see keep_memory().
 companions.py is imported only where it is used, so that the lab works while that exercise does not.
 """
@@ -47,23 +47,18 @@ class Plan:
         return torch.autocast(self.device.type, dtype=self.dtype if on else None, enabled=on)
 
 
-def choose(device: torch.device) -> Plan:
-    """The plan for a device."""
+def choose(device: torch.device, training: bool = True, float32: bool = False) -> Plan:
+    """The plan for a device; float32: without mixed precision, as on a device that has none."""
+    plan = Plan(device, fused=training, frozen=not training)
     if device.type == "cuda":
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        return Plan(device, dtype, channels_last=True, fused=True, compiled=True)
+        half = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return replace(plan, dtype=torch.float32 if float32 else half, channels_last=True, compiled=True)
     if device.type == "cpu":
-        # Measured on one core with AVX-512 BF16, small model without dropout: bfloat16 alone trains 1.7 to 1.9 times
-        # as fast as float32, with channels-last 1.3 times, because PyTorch's GroupNorm is slow in that layout there.
-        # Compiled, with frozen weights too, it was no faster than uncompiled, after minutes of compiling.
-        return Plan(device, torch.bfloat16 if cpu_has_bf16() else torch.float32, fused=True)
-    return Plan(device)
-
-
-def for_sampling(plan: Plan) -> Plan:
-    """The plan without training: in float32 a CPU's convolutions are faster in channels-last then; see benchmark.py."""
-    on_cpu = plan.device.type == "cpu" and plan.dtype == torch.float32
-    return replace(plan, channels_last=plan.channels_last or on_cpu, fused=False, frozen=True)
+        # Measured on a CPU with AVX-512 BF16: channels-last is faster in float32 and slower in bfloat16. Compiled it
+        # was no faster, after minutes of compiling.
+        half_pays = cpu_has_bf16() and not float32
+        return replace(plan, dtype=torch.bfloat16 if half_pays else torch.float32, channels_last=not half_pays)
+    return replace(plan, fused=False)
 
 
 def cpu_has_bf16() -> bool:
@@ -73,7 +68,7 @@ def cpu_has_bf16() -> bool:
 
 
 def prepare(network: nn.Module, plan: Plan) -> None:
-    """Changes the network's layout and its way of being called, not its weights, unless frozen, nor their names."""
+    """Changes the network's layout and its way of being called; its weights only by rounding them, where frozen."""
     if plan.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # the shapes never change, so the search for the best kernels pays
     if plan.device.type == "cpu":
@@ -94,8 +89,8 @@ def prepare(network: nn.Module, plan: Plan) -> None:
 def keep_memory() -> None:
     """What is freed stays with the process, for the next tensor.
 
-    Linux' C library gives large blocks back to the system otherwise, and every page of a new one is a fault: a fifth
-    of the time of sampling. Other C libraries are left as they are.
+    Linux' C library gives large blocks back to the system otherwise, and every page of a new one is a fault. Other C
+    libraries are left as they are.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as in malloc.h

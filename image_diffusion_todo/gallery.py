@@ -71,7 +71,7 @@ class Gallery:
         device = device_named(options.device)
         self.module, contents = checkpoint.load_for_sampling(options.ckpt_path, device)
         self.config, self.options = contents["config"], options
-        self.plan = fast.for_sampling(fast.choose(device))
+        self.plan = fast.choose(device, training=False)
         fast.prepare(self.module.network, self.plan)
         self.num_classes = self.config["network"].get("num_classes")
         self.T, self.size = self.module.var_scheduler.num_train_timesteps, self.module.image_resolution

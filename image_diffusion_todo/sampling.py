@@ -102,7 +102,7 @@ def main() -> None:
     config = contents["config"]
     check_mode(options.mode, config, options.ckpt_path)
     check_companions(options, config)
-    plan = fast.for_sampling(fast.Plan(device) if options.float32 else fast.choose(device))
+    plan = fast.choose(device, training=False, float32=options.float32)
     batch_size = min(options.num_images, options.batch_size or (250 if device.type == "cuda" else 50))
     about = {
         "checkpoint": hashlib.sha256(options.ckpt_path.read_bytes()).hexdigest(),

@@ -71,7 +71,7 @@ class Extractor:
 
         network = self._load()
         found = []
-        with torch.inference_mode(), _memory_kept():
+        with torch.inference_mode(), memory_kept():
             for batch in _batches(images, self.batch_size):
                 pixels = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
                 found.append(network(pixels.float() / 255).cpu().numpy())
@@ -112,11 +112,11 @@ def _build(name: str, state: dict, device, file: Path) -> Callable:  # type: ign
 
 
 @contextmanager
-def _memory_kept() -> Iterator[None]:
+def memory_kept() -> Iterator[None]:
     """Inside, memory that is freed stays with the process; afterwards it is given back to the system.
 
-    By default glibc gives large blocks back at once, and every page of a new one is a fault: a third of the time of
-    Inception on a CPU. Other C libraries are left as they are.
+    By default glibc gives large blocks back at once, and every page of a new one is a fault, which Inception on a CPU
+    would wait for. Other C libraries are left as they are.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):

@@ -1,7 +1,6 @@
 """Loads a half of the solved lab. The two halves have modules of the same names, so none is left behind."""
 
 import importlib
-import resource
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,15 +21,3 @@ def load_half(half: str) -> SimpleNamespace:
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(hidden)
-
-
-def faults_of_new_tensors() -> int:
-    """Page faults of making a tensor of 40 MB ten times, after ten times that find their place."""
-    import torch
-
-    for _ in range(10):
-        torch.ones(10_000_000)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        torch.ones(10_000_000)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

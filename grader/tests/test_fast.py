@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from grader.tests.lab import SOLUTIONS, faults_of_new_tensors, load_half
+from grader.tests.lab import SOLUTIONS, load_half
+from grader.tests.memory import faults_of_new_tensors
 
 T = 10
 PREDICTORS = ["noise", "x0", "mean"]
@@ -54,9 +55,10 @@ def losses_of(trainer, steps):
 
 def plans(lab):
     cpu = torch.device("cpu")
-    return {"float32": lab.fast.Plan(cpu, fused=True), "bfloat16": lab.fast.Plan(cpu, torch.bfloat16, fused=True),
-            "float32 for sampling": lab.fast.for_sampling(lab.fast.Plan(cpu)),
-            "bfloat16 for sampling": lab.fast.for_sampling(lab.fast.Plan(cpu, torch.bfloat16)),
+    return {"float32": lab.fast.choose(cpu, float32=True),
+            "float32 for sampling": lab.fast.choose(cpu, training=False, float32=True),
+            "bfloat16": lab.fast.Plan(cpu, torch.bfloat16, fused=True),
+            "bfloat16 for sampling": lab.fast.Plan(cpu, torch.bfloat16, frozen=True),
             "channels_last": lab.fast.Plan(cpu, torch.bfloat16, channels_last=True, fused=True)}
 
 
@@ -120,6 +122,18 @@ def test_preparing_changes_no_name_and_no_number(lab):
     after = module.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_frozen_weights_are_rounded_once_but_for_the_first_and_last_layer(lab):
+    network, plan = make_module(lab).network, plans(lab)["bfloat16 for sampling"]
+    lab.fast.prepare(network, plan)
+    for name, layer in network.named_modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            rounded = name.split(".")[0] not in ("head", "tail")
+            assert layer.weight.dtype == (torch.bfloat16 if rounded else torch.float32), name
+    trained = make_module(lab).network
+    lab.fast.prepare(trained, plans(lab)["bfloat16"])
+    assert {parameter.dtype for parameter in trained.parameters()} == {torch.float32}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")

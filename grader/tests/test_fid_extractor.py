@@ -5,7 +5,6 @@ import platform
 import subprocess
 import sys
 import urllib.error
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +13,12 @@ from fid_samples import make_images, small_weights
 from safetensors.torch import save_file
 
 from grader.fid import weights as weights_module
-from grader.fid.extractor import Extractor, _memory_kept
+from grader.fid.extractor import Extractor, memory_kept
 from grader.fid.images import decode
 from grader.fid.inception import Inception
 from grader.fid.weights import FILE, default_weights, find_weights, load_weights, seeded_inception
 from grader.rubric import UsageError
-from grader.tests.lab import faults_of_new_tensors
+from grader.tests.memory import faults_of_new_tensors, resident_pages
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +51,10 @@ def test_features_are_those_of_pytorch_fid(state, theirs):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_memory_is_kept_while_features_are_computed_and_not_after():
-    with _memory_kept():
+    with memory_kept():
         assert faults_of_new_tensors() < 20_000  # without, 98,000
         held = resident_pages()
     assert resident_pages() < held - 5_000  # of 4 kB: half of the last tensor
-
-
-def resident_pages():
-    return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 def test_batch_norms_that_do_something_are_folded(state, theirs):

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -95,11 +94,6 @@ class Trained:
         self.trainer.take_losses()
 
 
-def planned(options, device: torch.device) -> fast.Plan:
-    plan = fast.choose(device)
-    return replace(plan, dtype=torch.float32) if options.float32 else plan
-
-
 class Measured:
     """Training or sampling by one of the loops, in a process of its own as in train.py and sampling.py.
 
@@ -125,7 +119,7 @@ def set_up(name: str, what: str, options, folder: Path, device: torch.device) ->
     global work
     files = folder_files(folder, "train", None)
     module, B = make_module(options, device), options.batch_size
-    plan = planned(options, device)
+    plan = fast.choose(device, what == "training", options.float32)
     if what == "training":
         at_once = 20 if device.type == "cuda" else 2  # train.py: 20
         amount: float = at_once * B
@@ -140,7 +134,6 @@ def set_up(name: str, what: str, options, folder: Path, device: torch.device) ->
         if name == "plain":
             work = partial(plain.sample, module, B)
         else:
-            plan = fast.for_sampling(plan)
             fast.prepare(module.network, plan)
             plan = fast.compiles(module, plan, B, training=False)
             work = lambda: fast.sample(module, list(range(B)), 0, plan, B)[0].cpu()  # noqa: E731
@@ -185,7 +178,7 @@ def main() -> None:
     settings = dict(SMALL if asked.small else FULL, mode="linear", predictor="noise", beta_1=1e-4, beta_T=0.02, lr=2e-4,
                     warmup_steps=200, seed=0, ema=0.0, num_diffusion_train_timesteps=asked.timesteps, **vars(asked))
     options = SimpleNamespace(**settings)
-    plan = planned(options, device)
+    plan = fast.choose(device, float32=options.float32)
     flops = count_flops(options)
     limit, source = peak(device, plan.dtype)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads; default loop on {plan}")
