@@ -29,7 +29,7 @@ test-all: setup
 	$(BIN)/python -m pytest -m "not gpu and not network"
 
 lint: setup
-	$(BIN)/ruff check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 # The student halves at the top level are generated; this writes them anew after a change of solutions/.
 release: setup

@@ -27,9 +27,12 @@ class MoonsNet(nn.Module):
     def __init__(self, width: int = 128):
         super().__init__()
         self.stack = nn.Sequential(
-            nn.Linear(2 + 2 * NUM_FREQUENCIES, width), nn.SiLU(),
-            nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, width), nn.SiLU(),
+            nn.Linear(2 + 2 * NUM_FREQUENCIES, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
             nn.Linear(width, 2),
         )
 

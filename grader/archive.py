@@ -32,17 +32,47 @@ MAX_NAME = 255  # bytes of one part of a name, the limit of common file systems
 MAX_PATH = 1000  # bytes
 CODE = frozenset({".py", ".ipynb"})
 
-JUNK = frozenset({
-    "__macosx", ".ds_store", "thumbs.db", "desktop.ini", "__pycache__", ".git", ".ipynb_checkpoints",
-    ".venv", "venv", "site-packages", ".idea", ".vscode", ".mypy_cache", ".pytest_cache", ".ruff_cache",
-    "node_modules"})
+JUNK = frozenset(
+    {
+        "__macosx",
+        ".ds_store",
+        "thumbs.db",
+        "desktop.ini",
+        "__pycache__",
+        ".git",
+        ".ipynb_checkpoints",
+        ".venv",
+        "venv",
+        "site-packages",
+        ".idea",
+        ".vscode",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        "node_modules",
+    }
+)
 
-OTHER_FORMATS = {b"Rar!": "a RAR archive", b"7z\xbc\xaf": "a 7z archive",
-                 b"\x1f\x8b": "a gzip or tar.gz file", b"%PDF": "a PDF",
-                 b"\xfd7zXZ": "an xz file", b"<": "a web page"}
+OTHER_FORMATS = {
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\x1f\x8b": "a gzip or tar.gz file",
+    b"%PDF": "a PDF",
+    b"\xfd7zXZ": "an xz file",
+    b"<": "a web page",
+}
 
-READ_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError,
-               struct.error, ValueError, OverflowError)
+READ_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    struct.error,
+    ValueError,
+    OverflowError,
+)
 CHUNK = MIB
 
 
@@ -75,8 +105,7 @@ class Archive:
             try:
                 self._zip = zipfile.ZipFile(path)
             except READ_ERRORS as error:
-                raise Unreadable(f"{path.name} is a damaged ZIP ({reason(error)}): "
-                                 "make the ZIP anew") from error
+                raise Unreadable(f"{path.name} is a damaged ZIP ({reason(error)}): make the ZIP anew") from error
 
     def __enter__(self) -> Archive:
         return self
@@ -97,8 +126,10 @@ class Archive:
                 while chunk := source.read(CHUNK):
                     yield chunk
         except READ_ERRORS as error:
-            raise Unreadable(f"'{entry.name}' cannot be read from {self.path.name} ({reason(error)}): "
-                             "check that it opens, make the ZIP anew and hand in again") from error
+            raise Unreadable(
+                f"'{entry.name}' cannot be read from {self.path.name} ({reason(error)}): "
+                "check that it opens, make the ZIP anew and hand in again"
+            ) from error
 
     def _open(self, entry: Entry) -> IO[bytes]:
         if isinstance(entry.source, Path):
@@ -120,14 +151,14 @@ class Archive:
             check_info(info, name)
             entry = Entry(name, info.file_size, info)
             if name in files and not same(files[name].source, info):
-                raise Unreadable(f"the ZIP holds two different files named '{name}': "
-                                 "leave one of them out and make the ZIP anew")
+                raise Unreadable(
+                    f"the ZIP holds two different files named '{name}': leave one of them out and make the ZIP anew"
+                )
             files[name] = entry
         for name in files:
             for parent in Path(name).parents:
                 if str(parent) in files:
-                    raise Unreadable(f"the ZIP holds '{parent}' both as a file and as a folder: "
-                                     "make the ZIP anew")
+                    raise Unreadable(f"the ZIP holds '{parent}' both as a file and as a folder: make the ZIP anew")
         return list(files.values())
 
     def _folder_entries(self) -> list[Entry]:
@@ -170,12 +201,14 @@ def check_is_zip(path: Path) -> None:
     end = tail.rfind(b"PK\5\6")
     if end < 0 or len(tail) - end < 22:
         raise Unreadable(f"{path.name} {what_else(head, size)}: hand in a complete ZIP")
-    count, directory = struct.unpack("<HL", tail[end + 10:end + 16])
+    count, directory = struct.unpack("<HL", tail[end + 10 : end + 16])
     if count > MAX_ENTRIES:
         raise too_many(path, count)
     if directory > MAX_DIRECTORY:
-        raise Unreadable(f"{path.name} has a table of contents of {directory / MIB:.0f} MiB, which no real "
-                         "submission has: make the ZIP anew")
+        raise Unreadable(
+            f"{path.name} has a table of contents of {directory / MIB:.0f} MiB, which no real "
+            "submission has: make the ZIP anew"
+        )
 
 
 def what_else(head: bytes, size: int) -> str:
@@ -189,8 +222,10 @@ def what_else(head: bytes, size: int) -> str:
 
 def too_many(path: Path, count: int) -> Unreadable:
     at_least = "65,535 or more" if count >= 0xFFFF else f"{count:,}"
-    return Unreadable(f"{path.name} has {at_least} entries, at most {MAX_ENTRIES:,} are read: leave out "
-                      "data, results and virtual environments, and hand in again")
+    return Unreadable(
+        f"{path.name} has {at_least} entries, at most {MAX_ENTRIES:,} are read: leave out "
+        "data, results and virtual environments, and hand in again"
+    )
 
 
 def check_overlap(infos: list[zipfile.ZipInfo], path: Path) -> None:
@@ -198,8 +233,10 @@ def check_overlap(infos: list[zipfile.ZipInfo], path: Path) -> None:
     ordered = sorted(infos, key=lambda info: info.header_offset)
     for first, second in itertools.pairwise(ordered):
         if first.header_offset + 30 + first.compress_size > second.header_offset:
-            raise Unreadable(f"in {path.name} the entries '{printable(first.filename)}' and "
-                             f"'{printable(second.filename)}' overlap, as in a ZIP bomb: make the ZIP anew")
+            raise Unreadable(
+                f"in {path.name} the entries '{printable(first.filename)}' and "
+                f"'{printable(second.filename)}' overlap, as in a ZIP bomb: make the ZIP anew"
+            )
 
 
 def check_info(info: zipfile.ZipInfo, name: str) -> None:
@@ -211,11 +248,15 @@ def check_info(info: zipfile.ZipInfo, name: str) -> None:
     if info.flag_bits & 0x2041:  # encrypted, strongly encrypted, masked headers
         raise Unreadable(f"'{name}' is encrypted: make the ZIP without a password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Unreadable(f"'{name}' uses a rare compression (method {info.compress_type}): make the ZIP "
-                         "with the ordinary one, Deflate")
+        raise Unreadable(
+            f"'{name}' uses a rare compression (method {info.compress_type}): make the ZIP "
+            "with the ordinary one, Deflate"
+        )
     if info.file_size > RATIO_FROM and info.file_size > MAX_RATIO * max(1, info.compress_size):
-        raise Unreadable(f"'{name}' would unpack to {info.file_size / MIB:,.0f} MiB, more than {MAX_RATIO} "
-                         "times its packed size, as in a ZIP bomb: leave it out")
+        raise Unreadable(
+            f"'{name}' would unpack to {info.file_size / MIB:,.0f} MiB, more than {MAX_RATIO} "
+            "times its packed size, as in a ZIP bomb: leave it out"
+        )
 
 
 def reason(error: BaseException) -> str:
@@ -233,8 +274,11 @@ def same(first: zipfile.ZipInfo | Path, second: zipfile.ZipInfo) -> bool:
 
 def decoded_names(infos: list[zipfile.ZipInfo]) -> list[str]:
     """Names as their writer meant them: without the UTF-8 flag, zipfile has read every byte as cp437."""
-    unflagged = [info for info in infos if not info.flag_bits & 0x800
-                 and not info.orig_filename.isascii() and "\0" not in info.orig_filename]
+    unflagged = [
+        info
+        for info in infos
+        if not info.flag_bits & 0x800 and not info.orig_filename.isascii() and "\0" not in info.orig_filename
+    ]
     # all names together are more evidence than one of them
     encoding = guess(b"\n".join(info.orig_filename.encode("cp437") for info in unflagged)) or "cp437"
     meant = {id(info): info.orig_filename.encode("cp437").decode(encoding) for info in unflagged}
@@ -248,12 +292,13 @@ def safe_name(name: str) -> str:
         raise Unreadable(f"the name '{shown}' holds a NUL character, as in an attack: make the ZIP anew")
     parts = name.replace("\\", "/").split("/")  # ZIPs from old .NET programs have backslashes
     if ".." in parts or re.match(r"[A-Za-z]:", parts[0]) or (parts[0] == "" and len(parts) > 1):
-        raise Unreadable(f"the name '{shown}' points outside of the submission: "
-                         "use relative names without '..'")
+        raise Unreadable(f"the name '{shown}' points outside of the submission: use relative names without '..'")
     clean = "/".join(printable(unicodedata.normalize("NFC", part)) for part in parts if part not in ("", "."))
     if len(clean.encode()) > MAX_PATH or any(len(part.encode()) > MAX_NAME for part in clean.split("/")):
-        raise Unreadable(f"the name '{shown[:80]}...' is too long (at most {MAX_NAME} bytes a part and "
-                         f"{MAX_PATH} in all): shorten it")
+        raise Unreadable(
+            f"the name '{shown[:80]}...' is too long (at most {MAX_NAME} bytes a part and "
+            f"{MAX_PATH} in all): shorten it"
+        )
     return clean
 
 
@@ -269,8 +314,9 @@ def is_junk(name: str) -> bool:
 
 def without_junk(entries: list[Entry]) -> list[Entry]:
     """Drop virtual environments of any name, which their pyvenv.cfg gives away."""
-    environments = tuple(entry.name.removesuffix("pyvenv.cfg") for entry in entries
-                         if entry.name.endswith("/pyvenv.cfg"))
+    environments = tuple(
+        entry.name.removesuffix("pyvenv.cfg") for entry in entries if entry.name.endswith("/pyvenv.cfg")
+    )
     if not environments:
         return entries
     return [entry for entry in entries if not entry.name.startswith(environments)]

@@ -68,11 +68,24 @@ def write_class_page(results: list[Result], out: Path, sources: dict[str, Path] 
 
 def render(results: list[Result], alike: Likeness) -> str:
     """The page as HTML."""
-    return _environment().get_template("class.html").render(
-        results=results, rows=row_lines(results), totals=totals(results), misconceptions=misconceptions(results),
-        dots=dots(results), thresholds=thresholds(results), slowest=slowest(results), failed=failed(results),
-        remarks=remarks(results), alike=alike, waiting=sum(1 for result in results if result.pending),
-        mean=sum(result.points for result in results) / len(results) if results else 0.0)
+    return (
+        _environment()
+        .get_template("class.html")
+        .render(
+            results=results,
+            rows=row_lines(results),
+            totals=totals(results),
+            misconceptions=misconceptions(results),
+            dots=dots(results),
+            thresholds=thresholds(results),
+            slowest=slowest(results),
+            failed=failed(results),
+            remarks=remarks(results),
+            alike=alike,
+            waiting=sum(1 for result in results if result.pending),
+            mean=sum(result.points for result in results) / len(results) if results else 0.0,
+        )
+    )
 
 
 @cache
@@ -84,11 +97,23 @@ def _environment() -> Environment:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "class.css"))
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=finalize,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment.globals |= {"style": Markup(style), "style_hash": digest, "WIDE": WIDE, "HIGH": HIGH, "PAIRS": PAIRS,
-                            "FAILED": FAILED}
+    environment.globals |= {
+        "style": Markup(style),
+        "style_hash": digest,
+        "WIDE": WIDE,
+        "HIGH": HIGH,
+        "PAIRS": PAIRS,
+        "FAILED": FAILED,
+    }
     environment.filters |= {"number": number, "word": word, "link": link, "cut": lambda text, most: visible(text, most)}
     return environment
 
@@ -110,8 +135,18 @@ def row_lines(results: list[Result]) -> list[RowLine]:
         part = sum(0 < row.points < row.max for row in known)
         mean = _mean(row.points for row in known)
         count = len(judged)
-        lines.append(RowLine(line.id, line.title, line.points, mean, full / count, part / count,
-                             (count - len(known)) / count, f"{full} of {count}"))
+        lines.append(
+            RowLine(
+                line.id,
+                line.title,
+                line.points,
+                mean,
+                full / count,
+                part / count,
+                (count - len(known)) / count,
+                f"{full} of {count}",
+            )
+        )
     return lines
 
 
@@ -144,14 +179,21 @@ def misconceptions(results: list[Result]) -> list[tuple[str, str, list[str], int
 
 
 def _fids(results: list[Result]) -> list[tuple[Result, Row]]:
-    return sorted(((result, row) for result in results for row in result.rows
-                   if isinstance(row.measured.get("fid"), int | float)), key=lambda pair: pair[1].measured["fid"])
+    return sorted(
+        (
+            (result, row)
+            for result in results
+            for row in result.rows
+            if isinstance(row.measured.get("fid"), int | float)
+        ),
+        key=lambda pair: pair[1].measured["fid"],
+    )
 
 
 def _scale(results: list[Result]) -> float:
     """The FID at the upper edge of the scatter."""
     highest = [row.measured["fid"] for _, row in _fids(results)]
-    return max([*load_policy().fid.thresholds, *sorted(highest)[:max(1, int(0.95 * len(highest)))]], default=1) * 1.1
+    return max([*load_policy().fid.thresholds, *sorted(highest)[: max(1, int(0.95 * len(highest)))]], default=1) * 1.1
 
 
 def dots(results: list[Result]) -> list[Dot]:
@@ -164,8 +206,17 @@ def dots(results: list[Result]) -> list[Dot]:
     found = []
     for position, (result, row) in enumerate(pairs):
         low, high = row.measured.get("interval") or (row.measured["fid"],) * 2
-        found.append(Dot(result.id, row.measured["fid"], str(row.measured.get("trust", "")),
-                         WIDE * (position + 0.5) / len(pairs), height(row.measured["fid"]), height(low), height(high)))
+        found.append(
+            Dot(
+                result.id,
+                row.measured["fid"],
+                str(row.measured.get("trust", "")),
+                WIDE * (position + 0.5) / len(pairs),
+                height(row.measured["fid"]),
+                height(low),
+                height(high),
+            )
+        )
     return found
 
 

@@ -58,8 +58,15 @@ def _dispatch(args: list[str]) -> int:
     if verb == "--version":
         print(f"ddpm-grader {__version__}")
         return OK
-    run: dict[str, Callable[[list[str]], int]] = {"grade": _grade, "release": _release, "check": _check, "pack": _pack,
-                                                  "fid": _fid, "desk": _desk, "export": _export}
+    run: dict[str, Callable[[list[str]], int]] = {
+        "grade": _grade,
+        "release": _release,
+        "check": _check,
+        "pack": _pack,
+        "fid": _fid,
+        "desk": _desk,
+        "export": _export,
+    }
     if verb not in run:
         near = difflib.get_close_matches(verb, VERBS, 1)
         hint = f", did you mean '{near[0]}'?" if near else f"; verbs are {', '.join(VERBS)}"
@@ -69,9 +76,11 @@ def _dispatch(args: list[str]) -> int:
 
 def _overview() -> str:
     verbs = "\n".join(f"  {verb:<9}{what}" for verb, what in VERBS.items())
-    return (f"usage: ddpm-grader VERB ... (the same as python -m grader VERB ...)\n\n{verbs}\n\n"
-            "'ddpm-grader VERB --help' tells more; for example:\n"
-            "  ddpm-grader grade submissions/*.zip --out grades")
+    return (
+        f"usage: ddpm-grader VERB ... (the same as python -m grader VERB ...)\n\n{verbs}\n\n"
+        "'ddpm-grader VERB --help' tells more; for example:\n"
+        "  ddpm-grader grade submissions/*.zip --out grades"
+    )
 
 
 def _say(text: str, code: int) -> int:
@@ -80,8 +89,13 @@ def _say(text: str, code: int) -> int:
 
 
 def _parser(verb: str, **more: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"ddpm-grader {verb}", description=VERBS[verb], allow_abbrev=False,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter, **more)  # type: ignore[arg-type]
+    return argparse.ArgumentParser(
+        prog=f"ddpm-grader {verb}",
+        description=VERBS[verb],
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **more,
+    )  # type: ignore[arg-type]
 
 
 def _grade(args: list[str]) -> int:
@@ -109,8 +123,9 @@ def _grade(args: list[str]) -> int:
         os.umask(0o077)  # results and whatever else is written from here on is closed to the submissions' users
     policy, artifacts = requested(options, policy, [row.id for row in rows])
     with claimed(options.out) as out, _terminated():
-        order = Order(_seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training,
-                      **artifacts)
+        order = Order(
+            _seed(options, out), policy, tuple(rows), sandbox, options.gpu, not options.no_training, **artifacts
+        )
         return _grade_tasks(tasks, order, out, options)
 
 
@@ -127,8 +142,11 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
                 progress.finished(result)
                 done += 1
     except OSError as error:
-        return _say(f"error: {error.strerror}: {error.filename or out}. {done} of {len(tasks)} results are in "
-                    "place; free space or bring the drive back, and the same command goes on", FAULT)
+        return _say(
+            f"error: {error.strerror}: {error.filename or out}. {done} of {len(tasks)} results are in "
+            "place; free space or bring the drive back, and the same command goes on",
+            FAULT,
+        )
     finally:
         with suppress(OSError):
             write_summary(results_in(out), out / "summary.csv")
@@ -142,8 +160,10 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
 
         written = write_class(out, options.gradebook or None, list(results.values()))
         _say(f"{written} results written into the gradebook; `ddpm-grader desk {out}` opens the TA's desk", OK)
-    print(f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}   "
-          f"class: {out / 'class.html'}")
+    print(
+        f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}   "
+        f"class: {out / 'class.html'}"
+    )
     return _exit_code(ordered)
 
 
@@ -158,8 +178,9 @@ def _write_class_page(results: list[Result], out: Path, tasks: list[Task]) -> No
 
 
 @contextmanager
-def _graders(todo: list[Task], order: Order, out: Path, options: argparse.Namespace,
-             begun: Callable[[str], None]) -> Iterator[Iterator[Result]]:
+def _graders(
+    todo: list[Task], order: Order, out: Path, options: argparse.Namespace, begun: Callable[[str], None]
+) -> Iterator[Iterator[Result]]:
     """Results as they come, from threads of this process or from a cluster."""
     if options.scheduler is None or not todo:
         from grader.run import grade_class
@@ -176,6 +197,7 @@ def _graders(todo: list[Task], order: Order, out: Path, options: argparse.Namesp
 @contextmanager
 def _terminated() -> Iterator[None]:
     """SIGTERM, by which a cluster's queue stops a job, ends a run as Ctrl-C does."""
+
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
@@ -196,8 +218,11 @@ def _exit_code(results: list[Result]) -> int:
 
 
 def _grade_parser() -> argparse.ArgumentParser:
-    parser = _parser("grade", epilog="Exit codes: 0 everything graded (whatever the marks), 1 some submission could\n"
-                                     "not be graded, 2 wrong usage, 3 a fault of the grader.")
+    parser = _parser(
+        "grade",
+        epilog="Exit codes: 0 everything graded (whatever the marks), 1 some submission could\n"
+        "not be graded, 2 wrong usage, 3 a fault of the grader.",
+    )
     from grader.artifacts.request import add_options
 
     add = parser.add_argument
@@ -206,19 +231,41 @@ def _grade_parser() -> argparse.ArgumentParser:
     add("--only", action="append", default=[], metavar="ROW", help="judge these rows only; a prefix counts, repeatable")
     add("--no-training", action="store_true", help="leave out rows that train a model (they stay pending)")
     add("--seed", type=int, metavar="N", help="seed of the judge's inputs (default: drawn, and kept in DIR/run.json)")
-    add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
-        help="submissions at a time (default: one a core, here %(default)s)")
-    add("--sandbox", choices=["auto", "bubblewrap", "user", "none"], default="auto",
-        help="how student code is kept apart (default: %(default)s, which is bubblewrap or an error)")
+    add(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="submissions at a time (default: one a core, here %(default)s)",
+    )
+    add(
+        "--sandbox",
+        choices=["auto", "bubblewrap", "user", "none"],
+        default="auto",
+        help="how student code is kept apart (default: %(default)s, which is bubblewrap or an error)",
+    )
     add("--gpu", action="store_true", help="let student code use the GPU")
-    add("--scheduler", metavar="ADDRESS", help="grade on Dask workers: tcp://HOST:PORT of a scheduler, or local[:N] "
-                                               "for N workers on this machine (needs ddpm-lab[cluster])")
-    add("--gradebook", nargs="?", const="", metavar="URL", help="write nbgrader's gradebook too: sqlite:///FILE or "
-        "postgresql://USER:PASSWORD@HOST/DATABASE (without a URL: SQLite in DIR/desk)")
+    add(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="grade on Dask workers: tcp://HOST:PORT of a scheduler, or local[:N] "
+        "for N workers on this machine (needs ddpm-lab[cluster])",
+    )
+    add(
+        "--gradebook",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="write nbgrader's gradebook too: sqlite:///FILE or "
+        "postgresql://USER:PASSWORD@HOST/DATABASE (without a URL: SQLite in DIR/desk)",
+    )
     add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of grader/policy.toml")
     add_options(parser)
-    add("--resume", action="store_true", help="keep results of the same submission, grader, rubric and policy in DIR, "
-                                              "which is what happens anyway")
+    add(
+        "--resume",
+        action="store_true",
+        help="keep results of the same submission, grader, rubric and policy in DIR, which is what happens anyway",
+    )
     add("--force", action="store_true", help="grade everything again; results that are replaced go to DIR/earlier")
     return parser
 
@@ -293,8 +340,16 @@ def _fid(args: list[str]) -> int:
     from grader.fid.measure import measure
 
     try:
-        report = measure(options.generated, options.reference, options.weights, policy, training=options.training,
-                         cache=options.cache, batch_size=options.batch_size, device=options.device)
+        report = measure(
+            options.generated,
+            options.reference,
+            options.weights,
+            policy,
+            training=options.training,
+            cache=options.cache,
+            batch_size=options.batch_size,
+            device=options.device,
+        )
     except NotMeasurable as error:
         return _say(f"error: {error}", UNGRADED)
     print(json.dumps(report.to_dict(), indent=1) if options.json else report.to_text())
@@ -302,13 +357,22 @@ def _fid(args: list[str]) -> int:
 
 
 def _fid_parser() -> argparse.ArgumentParser:
-    parser = _parser("fid", epilog="Exit codes: 0 measured (whatever the points), 1 the images cannot be measured, "
-                                   "2 wrong usage,\n3 a fault of the grader. For example:\n"
-                                   "  ddpm-grader fid results/samples data/afhq/eval --json")
+    parser = _parser(
+        "fid",
+        epilog="Exit codes: 0 measured (whatever the points), 1 the images cannot be measured, "
+        "2 wrong usage,\n3 a fault of the grader. For example:\n"
+        "  ddpm-grader fid results/samples data/afhq/eval --json",
+    )
     add = parser.add_argument
     add("generated", type=Path, metavar="GENERATED", help="folder of generated images")
-    add("reference", type=Path, metavar="REFERENCE", nargs="?", default=Path("data/afhq/eval"),
-        help="folder of real images, or an .npz of pytorch_fid --save-stats (default: %(default)s)")
+    add(
+        "reference",
+        type=Path,
+        metavar="REFERENCE",
+        nargs="?",
+        default=Path("data/afhq/eval"),
+        help="folder of real images, or an .npz of pytorch_fid --save-stats (default: %(default)s)",
+    )
     add("--weights", type=Path, metavar="PATH", help="state dict of another Inception (default: pytorch-fid's)")
     add("--training", type=Path, metavar="DIR", help="images that the model was trained on, to look for copies of them")
     add("--json", action="store_true", help="print one JSON object")

@@ -53,15 +53,19 @@ def connected(address: str) -> Iterator[Client]:
     if local:
         # One thread a worker: the kernel ends a sandbox with the thread that made it.
         workers = max(1, int(local[1])) if local[1] else None
-        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster, \
-                Client(cluster) as client:
+        with (
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
             yield client
         return
     try:
         client = Client(address, timeout=PATIENCE)
     except (OSError, TimeoutError, ValueError) as error:
-        raise UsageError(f"no Dask scheduler answers at {address}: start one with `dask scheduler`, and workers with "
-                         f"`dask worker {address} --nthreads 1`") from error
+        raise UsageError(
+            f"no Dask scheduler answers at {address}: start one with `dask scheduler`, and workers with "
+            f"`dask worker {address} --nthreads 1`"
+        ) from error
     with client:
         yield client
 
@@ -73,19 +77,23 @@ def check_workers(client: Client, order: Order) -> None:
     try:
         client.wait_for_workers(1, timeout=300)
     except TimeoutError as error:
-        raise UsageError("no Dask worker came within 5 minutes: start some with `dask worker ADDRESS --nthreads 1`") \
-            from error
+        raise UsageError(
+            "no Dask worker came within 5 minutes: start some with `dask worker ADDRESS --nthreads 1`"
+        ) from error
     for worker, version in client.run(_version).items():
         if version != __version__:
             raise UsageError(f"the worker {worker} has grader {version}, this is {__version__}: install one version")
     workers = client.scheduler_info(n_workers=-1)["workers"]
     wide = [worker for worker, about in workers.items() if about["nthreads"] > 1]
     if wide:
-        raise UsageError(f"{len(wide)} workers have more than one thread, such as {wide[0]}: start them with "
-                         "--nthreads 1")
+        raise UsageError(
+            f"{len(wide)} workers have more than one thread, such as {wide[0]}: start them with --nthreads 1"
+        )
     if order.gpu and not any(about["resources"].get(GPU) for about in workers.values()):
-        raise UsageError(f'--gpu, and no worker announces one: start those with `dask worker ADDRESS --nthreads 1 '
-                         f'--resources "{GPU}=1"`')
+        raise UsageError(
+            f"--gpu, and no worker announces one: start those with `dask worker ADDRESS --nthreads 1 "
+            f'--resources "{GPU}=1"`'
+        )
 
 
 def _allow_deaths(dask_scheduler: Any) -> None:
@@ -96,8 +104,9 @@ def _version() -> str:
     return __version__
 
 
-def grade_on_cluster(client: Client, tasks: list[Task], order: Order, out: Path,
-                     begun: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
+def grade_on_cluster(
+    client: Client, tasks: list[Task], order: Order, out: Path, begun: Callable[[str], None] = lambda _: None
+) -> Iterator[Result]:
     """Grade tasks on the cluster's workers; yields each result when it is in place in OUT."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
@@ -109,8 +118,16 @@ def grade_on_cluster(client: Client, tasks: list[Task], order: Order, out: Path,
     def send(task: Task) -> None:
         attempts[task.id] += 1
         packed = pack(task.path)
-        future = client.submit(grade_remotely, replace(task, path=Path(task.path.name)), task.path.is_dir(), packed,
-                               order, resources=resources, pure=False, key=f"grade-{task.id}-{uuid.uuid4().hex}")
+        future = client.submit(
+            grade_remotely,
+            replace(task, path=Path(task.path.name)),
+            task.path.is_dir(),
+            packed,
+            order,
+            resources=resources,
+            pure=False,
+            key=f"grade-{task.id}-{uuid.uuid4().hex}",
+        )
         sent[str(future.key)] = task
         queue.add(future)
 
@@ -198,8 +215,17 @@ def _given_up(task: Task, order: Order, folder: Path, error: Any) -> Result:
     message = f"this submission could not be graded on the cluster: {why}. A person has to look at {FAULTS}"
     rows = [Row(row.id, row.points, Verdict.GRADER_ERROR, message=message) for row in order.rows]
     digest = file_digest(task.path)
-    result = Result(task.id, digest, __version__, order.seed, str(order.sandbox), {}, rows,
-                    remarks=list(task.remarks), rules=order.rules_for(task.id))
+    result = Result(
+        task.id,
+        digest,
+        __version__,
+        order.seed,
+        str(order.sandbox),
+        {},
+        rows,
+        remarks=list(task.remarks),
+        rules=order.rules_for(task.id),
+    )
     write_report(result, folder, {row.id: row.title for row in rubric()})
     (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
     return result

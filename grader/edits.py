@@ -48,7 +48,7 @@ def edits_outside_todos(submitted: Path, released: Path) -> list[str]:
     extra = sorted(path.relative_to(submitted).as_posix() for path in submitted.rglob("*.py"))
     remarks += [f"extra file {_short(name)}" for name in extra if not (released / name).is_file()]
     if len(remarks) > MAX_REMARKS:
-        remarks[MAX_REMARKS - 1:] = [f"... and {len(remarks) - MAX_REMARKS + 1} more files that differ"]
+        remarks[MAX_REMARKS - 1 :] = [f"... and {len(remarks) - MAX_REMARKS + 1} more files that differ"]
     return remarks
 
 
@@ -61,8 +61,9 @@ def changed_lines(released: str, submitted: str) -> tuple[list[Line], float]:
     # Markers are anchors in both files, but a submission may have lost some: the released ones rule.
     markers = frozenset(line.text for line in ours if line.kind in (Kind.BEGIN, Kind.END))
     theirs = _lines(submitted, {}, markers)
-    matcher = difflib.SequenceMatcher(None, [line.text for line in ours], [line.text for line in theirs],
-                                      autojunk=False)
+    matcher = difflib.SequenceMatcher(
+        None, [line.text for line in ours], [line.text for line in theirs], autojunk=False
+    )
     changed: list[Line] = []
     kept = 0
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
@@ -86,8 +87,10 @@ def _compare(name: str, submitted: Path, released: Path) -> str | None:
     if not changed:
         return None
     lines = "1 line" if len(changed) == 1 else f"{len(changed)} lines"
-    return (f"{name}: {lines} changed outside the TODO regions, first at line {changed[0].number}: "
-            f"`{_short(changed[0].text.strip())}`")
+    return (
+        f"{name}: {lines} changed outside the TODO regions, first at line {changed[0].number}: "
+        f"`{_short(changed[0].text.strip())}`"
+    )
 
 
 def _kinds(text: str) -> dict[int, Kind]:

@@ -7,8 +7,15 @@ import re
 COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
 # Encodings that a cookie may name; Python's others (idna, punycode, escapes) are slow or no text.
 TEXT = re.compile(r"(?i)(utf|u8|gb|big5|cp|iso|latin|ascii|us-ascii|euc|shift|sjis|koi|mac|windows)[-\w]*$")
-LABELS = {"utf-8-sig": "UTF-8 with a BOM", "gb18030": "GBK", "cp950": "Big5", "utf-16-le": "UTF-16",
-          "utf-16-be": "UTF-16", "utf-16": "UTF-16", "latin-1": "an unknown encoding (read as Latin-1)"}
+LABELS = {
+    "utf-8-sig": "UTF-8 with a BOM",
+    "gb18030": "GBK",
+    "cp950": "Big5",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "utf-16": "UTF-16",
+    "latin-1": "an unknown encoding (read as Latin-1)",
+}
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -18,8 +25,7 @@ def guess(raw: bytes) -> str | None:
         if _decodes(raw, encoding):
             return encoding
     # Both Chinese encodings accept most bytes; in the right one nearly all characters are common ones.
-    scores = {encoding: _common(raw, encoding) for encoding in ("gb18030", "cp950")
-              if _decodes(raw, encoding)}
+    scores = {encoding: _common(raw, encoding) for encoding in ("gb18030", "cp950") if _decodes(raw, encoding)}
     return max(scores, key=lambda encoding: scores[encoding], default=None)
 
 
@@ -39,7 +45,7 @@ def recode(raw: bytes) -> tuple[bytes, str | None]:
     for number, line in enumerate(lines[:2]):
         match = COOKIE.match(line)
         if match and match[1].lower() not in (b"utf-8", b"utf8"):
-            lines[number] = line[:match.start(1)] + b"utf-8" + line[match.end(1):]
+            lines[number] = line[: match.start(1)] + b"utf-8" + line[match.end(1) :]
     was_utf8 = encoding.lower() in ("utf-8", "utf8", "ascii", "us-ascii")
     return b"\n".join(lines), None if was_utf8 else LABELS.get(encoding, encoding)
 

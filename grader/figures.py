@@ -62,10 +62,18 @@ def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Pa
         axes.axhspan(*allowed, color="#2e8b57", alpha=0.15, lw=0)
         axes.plot(np.where(finite, losses, np.nan), lw=0.4, color="#9db8d2")
         mean = _running_mean(losses[finite])
-        axes.plot(np.flatnonzero(finite)[len(losses[finite]) - len(mean):], mean, lw=1.6, color=BLUE)
+        axes.plot(np.flatnonzero(finite)[len(losses[finite]) - len(mean) :], mean, lw=1.6, color=BLUE)
         if not finite.all():
-            axes.text(0.98, 0.95, f"{int((~finite).sum())} of {len(losses)} steps not finite", color=RED,
-                      transform=axes.transAxes, ha="right", va="top", fontsize=9)
+            axes.text(
+                0.98,
+                0.95,
+                f"{int((~finite).sum())} of {len(losses)} steps not finite",
+                color=RED,
+                transform=axes.transAxes,
+                ha="right",
+                va="top",
+                fontsize=9,
+            )
         figure.subplots_adjust(left=0.1, right=0.98, bottom=0.16, top=0.96)
 
 
@@ -76,7 +84,7 @@ def draw_samples(points: NDArray[Any], target: NDArray[Any], path: Path) -> None
     limit = _limit([aim])
     with _canvas(4.2, 4.2, path) as figure:
         axes = figure.subplots()
-        axes.plot(aim[:4 * DRAWN, 0], aim[:4 * DRAWN, 1], ".", markersize=2.2, color="#d9b38c", rasterized=True)
+        axes.plot(aim[: 4 * DRAWN, 0], aim[: 4 * DRAWN, 1], ".", markersize=2.2, color="#d9b38c", rasterized=True)
         _panel(axes, cloud, note, 1.15 * limit)
         figure.subplots_adjust(left=0.02, right=0.98, bottom=0.02, top=0.98)
 
@@ -166,8 +174,17 @@ def _panel(axes: Axes, cloud: NDArray[np.float64], note: str, limit: float) -> N
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_color("#8a8f98")
     if note:
-        axes.text(0.5, 0.04, note, transform=axes.transAxes, ha="center", va="bottom", fontsize=7.5,
-                  color=RED, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5})
+        axes.text(
+            0.5,
+            0.04,
+            note,
+            transform=axes.transAxes,
+            ha="center",
+            va="bottom",
+            fontsize=7.5,
+            color=RED,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
+        )
 
 
 def _scale(axes: Axes, limit: float) -> None:

@@ -26,8 +26,10 @@ ARRAYS = FOLDER / "companions_plane.npz"
 RECORD = FOLDER / "companions_plane.json"
 SEED = 412_551_015
 SAME = 1e-12  # differences of a rebuild that other versions of numpy may cause
-SIZES = {"train_step": ((5, 2, 10), (1, 3, 4), (16, 1, 10), (33, 4, 20), (7, 2, 1000)),
-         "sampler_loop": ((4, 2, 4), (1, 3, 10), (16, 1, 10), (33, 2, 20), (5, 4, 50))}  # (N, d, T)
+SIZES = {
+    "train_step": ((5, 2, 10), (1, 3, 4), (16, 1, 10), (33, 4, 20), (7, 2, 1000)),
+    "sampler_loop": ((4, 2, 4), (1, 3, 10), (16, 1, 10), (33, 2, 20), (5, 4, 50)),
+}  # (N, d, T)
 CHAIN = (10, 0.01, 0.3)  # T, beta_1 and beta_T of the forward step's coefficients, as in the public golden file
 LARGE = 1000  # T from which the betas are the lab's own
 
@@ -56,8 +58,12 @@ def inputs_for(exercise: str, size: tuple[int, int, int], rng: np.random.Generat
     count, d, T = size
     s = schedule_for(T)
     spread = 0.5 / d if exercise == "sampler_loop" else 0.7  # larger weights make the samples grow from step to step
-    shared = {"w_model": _float32(spread * rng.standard_normal((d + 1, d))), "betas": _float32(s.betas),
-              "alpha_bar": _float32(s.ab), "seed": np.array(seed)}
+    shared = {
+        "w_model": _float32(spread * rng.standard_normal((d + 1, d))),
+        "betas": _float32(s.betas),
+        "alpha_bar": _float32(s.ab),
+        "seed": np.array(seed),
+    }
     if exercise == "sampler_loop":
         return shared | {"shape": np.array([count, d], dtype=np.float32)}
     return shared | {"x_clean": _float32(rng.uniform(-2.0, 2.0, (count, d))), "lr": np.array(rng.uniform(0.2, 1.0))}
@@ -67,8 +73,9 @@ def right_answer(exercise: str, inputs: Arrays, draws: Arrays) -> Array:
     """The formula's result in float64 for given draws: t and eps, or start (N, d) and noise (T, N, d)."""
     s, w = Schedule(inputs["betas"].astype(float)), inputs["w_model"].astype(float)
     if exercise == "train_step":
-        return reference.train_step(inputs["x_clean"].astype(float), w, s, float(inputs["lr"]), int(draws["t"]),
-                                    draws["eps"].astype(float))
+        return reference.train_step(
+            inputs["x_clean"].astype(float), w, s, float(inputs["lr"]), int(draws["t"]), draws["eps"].astype(float)
+        )
     noises = {t: draws["noise"][t].astype(float) for t in range(1, s.T)}
     return reference.sampler_loop(w, s, draws["start"].astype(float), noises)
 
@@ -76,9 +83,16 @@ def right_answer(exercise: str, inputs: Arrays, draws: Arrays) -> Array:
 def goldens() -> list[Golden]:
     """The stored cases."""
     stored = dict(np.load(ARRAYS, allow_pickle=False))
-    return [Golden(exercise, _below(stored, f"{exercise}.{i}.in."), _below(stored, f"{exercise}.{i}.draw."),
-                   stored[f"{exercise}.{i}.out"])
-            for exercise, sizes in SIZES.items() for i in range(len(sizes))]
+    return [
+        Golden(
+            exercise,
+            _below(stored, f"{exercise}.{i}.in."),
+            _below(stored, f"{exercise}.{i}.draw."),
+            stored[f"{exercise}.{i}.out"],
+        )
+        for exercise, sizes in SIZES.items()
+        for i in range(len(sizes))
+    ]
 
 
 def arrays() -> Arrays:
@@ -127,12 +141,13 @@ def record() -> dict[str, Any]:
         "maker": "python -m grader.golden_companions_plane",
         "formulas": "float64 numpy, apart from the solutions; tested against autograd and the draws of torch",
         "draws": "torch.Generator on the CPU: `seed` for t, `seed + 1` for eps; `seed` for the start, "
-                 "`seed + 100 + t` for the noise of the step at t > 0",
+        "`seed + 100 + t` for the noise of the step at t > 0",
         "numpy": np.__version__,
         "torch": str(torch.__version__),
         "dtype": "inputs and draws float32, outputs float64",
-        "sizes": {exercise: [dict(zip("NdT", size, strict=True)) for size in sizes]
-                  for exercise, sizes in SIZES.items()},
+        "sizes": {
+            exercise: [dict(zip("NdT", size, strict=True)) for size in sizes] for exercise, sizes in SIZES.items()
+        },
         "tolerances": {"atol": 1e-4, "why": "float32 rewrites agree to 1e-5; known mistakes move a number by 1e-3"},
     }
 
@@ -141,14 +156,19 @@ def differences(new: Arrays) -> dict[str, float]:
     """Largest absolute difference of each array from the stored one; inf where shape or name is new."""
     old = dict(np.load(ARRAYS, allow_pickle=False)) if ARRAYS.exists() else {}
     same = {name for name in new.keys() & old.keys() if new[name].shape == old[name].shape}
-    return {name: float(np.abs(new[name].astype(float) - old[name]).max()) if name in same else float("inf")
-            for name in sorted(new.keys() | old.keys())}
+    return {
+        name: float(np.abs(new[name].astype(float) - old[name]).max()) if name in same else float("inf")
+        for name in sorted(new.keys() | old.keys())
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Rebuild or check the golden file."""
-    parser = argparse.ArgumentParser(prog="python -m grader.golden_companions_plane", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m grader.golden_companions_plane",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a number differs")
     args = parser.parse_args(argv)
     new = arrays()

@@ -45,9 +45,7 @@ def arrays() -> dict[str, Any]:
     }
 
 
-def _forward(
-    rng: np.random.Generator, schedule: Schedule, name: str, shape: tuple[int, ...]
-) -> dict[str, Any]:
+def _forward(rng: np.random.Generator, schedule: Schedule, name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     """x_t of a batch in which every sample has its own t, the ends among them."""
     x0 = rng.uniform(-1.0, 1.0, shape).astype(np.float32)
     noise = rng.standard_normal(shape).astype(np.float32)
@@ -116,9 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     new = arrays()
     moved = differences(new)
     for name, difference in moved.items():
-        print(
-            f"{name:18} {new[name].shape if name in new else 'gone'!s:14} largest difference {difference:.3g}"
-        )
+        print(f"{name:18} {new[name].shape if name in new else 'gone'!s:14} largest difference {difference:.3g}")
     if args.check:
         return int(max(moved.values()) > SAME)
     np.savez(ARRAYS, **new)

@@ -37,8 +37,15 @@ class Candidate:
     @property
     def rank(self) -> tuple[object, ...]:
         """The best has the smallest: most complete first, then best named, then nearest to the top."""
-        return (-self.present, self.placeholders, not self.exact, not self.named, -self.files,
-                len(self.folder.parts), str(self.folder))
+        return (
+            -self.present,
+            self.placeholders,
+            not self.exact,
+            not self.named,
+            -self.files,
+            len(self.folder.parts),
+            str(self.folder),
+        )
 
 
 def find_halves(root: Path) -> tuple[dict[str, str], list[str]]:
@@ -59,8 +66,10 @@ def find_halves(root: Path) -> tuple[dict[str, str], list[str]]:
         rivals = [other for other in found[1:] if other.present and best.folder not in other.folder.parents]
         if rivals:
             unread = ", ".join(f"'{other.folder}'" for other in rivals[:3])
-            remarks.append(f"{kind.folder} was handed in {len(rivals) + 1} times: graded '{best.folder}', "
-                           f"the most complete; not read: {unread}")
+            remarks.append(
+                f"{kind.folder} was handed in {len(rivals) + 1} times: graded '{best.folder}', "
+                f"the most complete; not read: {unread}"
+            )
     return halves, remarks
 
 

@@ -20,12 +20,16 @@ def tasks_of(paths: list[Path]) -> list[Task]:
     """
     absent = [str(path) for path in paths if not path.exists()]
     if absent:
-        raise UsageError(f"no such file or folder: {', '.join(absent[:5])}"
-                         + (f" and {len(absent) - 5} more" if len(absent) > 5 else ""))
+        raise UsageError(
+            f"no such file or folder: {', '.join(absent[:5])}"
+            + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        )
     for path in paths:
         if len(handed_in := list(path.glob("*_lab1.zip"))) > 1:
-            raise UsageError(f"{path} is a folder with {len(handed_in)} submissions and not one of them: "
-                             f"name the files, as in `{path}/*.zip`")
+            raise UsageError(
+                f"{path} is a folder with {len(handed_in)} submissions and not one of them: "
+                f"name the files, as in `{path}/*.zip`"
+            )
     named: dict[str, list[Path]] = {}
     for path in dict.fromkeys(path.resolve() for path in paths):
         named.setdefault(submission_id(path), []).append(path)
@@ -33,8 +37,10 @@ def tasks_of(paths: list[Path]) -> list[Task]:
     tasks = []
     for name, files in named.items():
         ours = name.casefold() in OWN
-        tasks += [Task(_free(name, taken) if ours or number else name, path, remarks)
-                  for number, (path, remarks) in enumerate(_counting(files))]
+        tasks += [
+            Task(_free(name, taken) if ours or number else name, path, remarks)
+            for number, (path, remarks) in enumerate(_counting(files))
+        ]
     return tasks
 
 

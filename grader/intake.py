@@ -117,8 +117,9 @@ def _affordable(entries: list[Entry], staging: Staging) -> list[Entry]:
         if entry.is_code and entry.size <= MAX_FILE:
             continue
         if entry.is_code:
-            raise Unreadable(f"'{entry.name}' would unpack to {entry.size / MIB:,.0f} MiB of code, as in "
-                             "a ZIP bomb: leave it out")
+            raise Unreadable(
+                f"'{entry.name}' would unpack to {entry.size / MIB:,.0f} MiB of code, as in a ZIP bomb: leave it out"
+            )
         kept.remove(entry)
         total -= entry.size
         staging.remarks.append(f"left out '{entry.name}' ({entry.size / MIB:,.0f} MiB): too large")
@@ -135,8 +136,10 @@ def _write(archive: Archive, entry: Entry, target: Path, staging: Staging) -> No
         for chunk in archive.chunks(entry):
             written += len(chunk)
             if written > limit:
-                raise Unreadable(f"'{entry.name}' unpacks to more than it declares and than the limit of "
-                                 f"{limit / MIB:,.0f} MiB: leave it out")
+                raise Unreadable(
+                    f"'{entry.name}' unpacks to more than it declares and than the limit of "
+                    f"{limit / MIB:,.0f} MiB: leave it out"
+                )
             out.write(chunk)
     staging.bytes_left -= written
     if target.suffix.lower() == ".py" and written <= MAX_SOURCE:
@@ -190,11 +193,13 @@ def _nothing_found(path: Path, root: Path, remarks: list[str]) -> str:
     found = f"found {shown}" if items else "found no files"
     reasons = "".join(f"; {remark}" for remark in remarks[:3])
     wanted = " nor ".join(kind.folder for kind in KINDS)
-    return (f"{printable(path.name)} holds neither {wanted}: {found}{reasons}. Hand in a ZIP with both "
-            "folders and report.pdf")
+    return (
+        f"{printable(path.name)} holds neither {wanted}: {found}{reasons}. Hand in a ZIP with both "
+        "folders and report.pdf"
+    )
 
 
 def _at_most(remarks: list[str]) -> list[str]:
     if len(remarks) <= MAX_REMARKS:
         return remarks
-    return [*remarks[:MAX_REMARKS - 1], f"... and {len(remarks) - MAX_REMARKS + 1} more remarks on the files"]
+    return [*remarks[: MAX_REMARKS - 1], f"... and {len(remarks) - MAX_REMARKS + 1} more remarks on the files"]

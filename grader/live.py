@@ -44,8 +44,9 @@ class Progress(AbstractContextManager["Progress"]):
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live:
             self._live.stop()
 
@@ -60,7 +61,7 @@ class Progress(AbstractContextManager["Progress"]):
         state = "could not be graded" if result.problem else f"{number(result.points)} of {number(result.max)}"
         pending = f", {number(result.pending)} pending" if result.pending else ""
         line = f"[{self.done}/{self.total}] {one_line(result.id, 60)}: {state}{pending} ({result.duration_s:.1f} s"
-        self._last = [*self._last[-LAST + 1:], f"{line})"]
+        self._last = [*self._last[-LAST + 1 :], f"{line})"]
         if not self._live:
             print(f"{line}{self._ahead()})", file=sys.stderr, flush=True)
 
@@ -95,8 +96,11 @@ def who_needs_a_person(results: Iterable[Result]) -> str:
     for result in results:
         why = {_reason(row.id, row.verdict.value) for row in result.rows if row.verdict in PENDING}
         why |= {f"could not be graded: {one_line(result.problem, 80)}"} if result.problem else set()
-        why |= {"handed in more than once at the same time"
-                for remark in result.remarks if remark.endswith("a person has to say which counts")}
+        why |= {
+            "handed in more than once at the same time"
+            for remark in result.remarks
+            if remark.endswith("a person has to say which counts")
+        }
         for reason in why:
             reasons[reason] += 1
             people.setdefault(reason, []).append(one_line(result.id, 40))
@@ -112,5 +116,6 @@ def who_needs_a_person(results: Iterable[Result]) -> str:
 
 
 def _reason(row_id: str, verdict: str) -> str:
-    return f"{row_id}, " + ("a fault of the grader: see grader_error.log" if verdict == "grader_error"
-                            else "which a person judges")
+    return f"{row_id}, " + (
+        "a fault of the grader: see grader_error.log" if verdict == "grader_error" else "which a person judges"
+    )

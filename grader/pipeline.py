@@ -96,14 +96,23 @@ def grade_submission(path: Path, order: Order, folder: Path, name: str | None = 
 
 def _unreadable(path: Path, order: Order, problem: str) -> Result:
     rows = [Row(row.id, row.points, Verdict.MISSING, message="the submission could not be read") for row in order.rows]
-    return Result(submission_id(path), file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows,
-                  problem=problem)
+    return Result(
+        submission_id(path), file_digest(path), __version__, order.seed, str(order.sandbox), {}, rows, problem=problem
+    )
 
 
 def _grade_guarded(submission: Submission, order: Order, folder: Path, told: Told) -> Result:
     """A fault of ours, such as a worker that does not start, leaves every row pending and the class going on."""
-    result = Result(submission.id, submission.sha256, __version__, order.seed, str(order.sandbox), {}, [],
-                    remarks=list(submission.remarks))
+    result = Result(
+        submission.id,
+        submission.sha256,
+        __version__,
+        order.seed,
+        str(order.sandbox),
+        {},
+        [],
+        remarks=list(submission.remarks),
+    )
     try:
         return _grade_staged(submission, order, folder, result, told)
     except Exception:
@@ -125,8 +134,12 @@ def _our_fault(row: RubricRow, folder: Path) -> Row:
         raise error
     with open(folder / FAULTS, "a", encoding="utf-8", errors="backslashreplace") as log:
         log.write(f"{row.id}\n{traceback.format_exc()}\n")
-    return Row(row.id, row.points, Verdict.GRADER_ERROR,
-               message=f"the grader itself failed here, which costs no marks: a person has to look at {FAULTS}")
+    return Row(
+        row.id,
+        row.points,
+        Verdict.GRADER_ERROR,
+        message=f"the grader itself failed here, which costs no marks: a person has to look at {FAULTS}",
+    )
 
 
 def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result, told: Told) -> Result:
@@ -166,8 +179,7 @@ def _grade_report(submission: Submission, sandbox: Sandbox, order: Order, folder
     return [_timed(lambda row=row: _report_row(row, judge, sandbox, pages, folder)) for row in rows]  # type: ignore[misc]
 
 
-def _report_row(row: RubricRow, judge: Callable[[RubricRow], Row], sandbox: Sandbox, pages: Pages,
-                folder: Path) -> Row:
+def _report_row(row: RubricRow, judge: Callable[[RubricRow], Row], sandbox: Sandbox, pages: Pages, folder: Path) -> Row:
     try:
         graded = judge(row)
         graded.evidence += draw_pages(sandbox, pages, row.id, folder)
@@ -179,15 +191,24 @@ def _report_row(row: RubricRow, judge: Callable[[RubricRow], Row], sandbox: Sand
 def _judge_of_reports(submission: Submission, pages: Pages, order: Order, folder: Path) -> Callable[[RubricRow], Row]:
     """Judges a row by the artifacts where there are any to be had; without, names the place in the report."""
     if order.artifacts is None and order.fid != "retrain":
-        return lambda row: Row(row.id, row.points, Verdict.NEEDS_REVIEW,
-                               message=f"a person judges this row: {pages.where(row.id)}")
+        return lambda row: Row(
+            row.id, row.points, Verdict.NEEDS_REVIEW, message=f"a person judges this row: {pages.where(row.id)}"
+        )
     from grader.artifacts.drawing import Machine  # late: images are measured with torch
     from grader.artifacts.rows import Evidence, Level, judge_report_row
 
     code = submission.root / submission.halves["task2"] if "task2" in submission.halves else None
     artifacts = order.artifacts / submission.id if order.artifacts else None
-    evidence = Evidence(Machine(order.sandbox, order.gpu, order.policy), Level(order.fid), order.budget_s, order.seed,
-                        order.data, artifacts, code, pages)
+    evidence = Evidence(
+        Machine(order.sandbox, order.gpu, order.policy),
+        Level(order.fid),
+        order.budget_s,
+        order.seed,
+        order.data,
+        artifacts,
+        code,
+        pages,
+    )
     return lambda row: judge_report_row(row, evidence, folder)
 
 

@@ -22,7 +22,7 @@ def swiss_roll(n: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 def nearest(points: Points, others: Points) -> Points:
     """Squared distance of each point (N, D) to the nearest of `others` (M, D): (N,)."""
-    blocks = [points[i:i + BLOCK] for i in range(0, len(points), BLOCK)]
+    blocks = [points[i : i + BLOCK] for i in range(0, len(points), BLOCK)]
     return np.concatenate([((block[:, None, :] - others[None, :, :]) ** 2).sum(axis=2).min(axis=1) for block in blocks])
 
 

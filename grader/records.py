@@ -153,8 +153,18 @@ class Result:
             if data["schema"] != SCHEMA_VERSION:
                 raise ValueError(f"result.json has schema {data['schema']}, this grader reads {SCHEMA_VERSION}")
             rows = [_row_from(record) for record in data["rows"]]
-            names = ("id", "submission_sha256", "grader_version", "seed", "sandbox", "environment",
-                     "remarks", "problem", "rules", "duration_s")
+            names = (
+                "id",
+                "submission_sha256",
+                "grader_version",
+                "seed",
+                "sandbox",
+                "environment",
+                "remarks",
+                "problem",
+                "rules",
+                "duration_s",
+            )
             return cls(rows=rows, **{name: data[name] for name in names})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a result.json of the grader: {error!r}") from error

@@ -44,8 +44,10 @@ def release(destination: Path, force: bool = False) -> Edition:
     _refuse_own_folders(destination)
     occupied = _is_occupied(destination)
     if occupied and not force and not _is_untouched_edition(destination):
-        raise UsageError(f"{destination} is not empty, and not an unchanged edition of this lab: name another"
-                         " folder, or use --force, which keeps what is there under another name")
+        raise UsageError(
+            f"{destination} is not empty, and not an unchanged edition of this lab: name another"
+            " folder, or use --force, which keeps what is there under another name"
+        )
     files = edition_files()
     check_for_leaks(files)
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -152,11 +154,17 @@ def clear_notebook(text: str) -> str:
     notebook = nbformat.reads(text, as_version=4)
     stub = {"python": 'raise NotImplementedError("TODO: replace this line with your code")'}
     resources: dict[str, object] = {}
-    for step in (steps.LockCells(log=_quiet()), steps.ClearSolutions(code_stub=stub, log=_quiet()),
-                 steps.ClearOutput(log=_quiet()), steps.CheckCellMetadata(log=_quiet()),
-                 steps.ComputeChecksums(log=_quiet()), steps.ClearHiddenTests(log=_quiet()),
-                 steps.ClearMarkScheme(log=_quiet()), steps.ComputeChecksums(log=_quiet()),
-                 steps.CheckCellMetadata(log=_quiet())):
+    for step in (
+        steps.LockCells(log=_quiet()),
+        steps.ClearSolutions(code_stub=stub, log=_quiet()),
+        steps.ClearOutput(log=_quiet()),
+        steps.CheckCellMetadata(log=_quiet()),
+        steps.ComputeChecksums(log=_quiet()),
+        steps.ClearHiddenTests(log=_quiet()),
+        steps.ClearMarkScheme(log=_quiet()),
+        steps.ComputeChecksums(log=_quiet()),
+        steps.CheckCellMetadata(log=_quiet()),
+    ):
         notebook, resources = step.preprocess(notebook, resources)
     for index, cell in enumerate(notebook.cells):
         cell["id"] = cell.metadata.get("nbgrader", {}).get("grade_id") or f"cell-{index:02d}"
@@ -212,8 +220,11 @@ def _squeeze(text: str) -> str:
 
 
 def _sources(folder: Path, left_out: Collection[str] = ()) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_source(path)
-            and not set(left_out) & set(path.relative_to(folder).parts)]
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and _is_source(path) and not set(left_out) & set(path.relative_to(folder).parts)
+    ]
 
 
 def _is_source(path: Path) -> bool:
@@ -239,8 +250,11 @@ def _is_untouched_edition(folder: Path) -> bool:
     """Whether `folder` holds exactly what its manifest lists; Python's own caches aside."""
     try:
         listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-        there = {path.relative_to(folder).as_posix(): _digest(path.read_bytes())
-                 for path in _sources(folder) if path.name != MANIFEST}
+        there = {
+            path.relative_to(folder).as_posix(): _digest(path.read_bytes())
+            for path in _sources(folder)
+            if path.name != MANIFEST
+        }
         return bool(there == listed)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -30,8 +30,11 @@ PAGES = "report-"  # pages of the student's own report, which are for the person
 FIGURE_BYTES = 2_000_000
 FIGURE_PIXELS = 6000  # a side
 
-HALVES = {"task1": "Task 1 · points in the plane", "task2": "Task 2 · images",
-          "extra": "Companion exercises · no points"}
+HALVES = {
+    "task1": "Task 1 · points in the plane",
+    "task2": "Task 2 · images",
+    "extra": "Companion exercises · no points",
+}
 CAPTIONS = {
     "q_sample": "q(x_t) at rising t, drawn by calling the q_sample that was handed in.",
     "loss_curve": "The loss of every step of training the code that was handed in; the band is where it may end.",
@@ -60,8 +63,10 @@ VERDICTS = {
 _LABEL = re.compile(r"(checked|expected|got|where|hint|equation)(?::|\s{2,}|$)\s*", re.IGNORECASE)
 # x_t, ᾱ_{t−1}, σ^2: one letter with its accents, then an index in braces or of one character. Names such as
 # p_sample are no such thing.
-_INDEX = re.compile(r"(?:(?<![^\W\d])(?P<base>[^\W\d_][\u0300-\u036f]*)_|(?P<up>\^))"
-                    r"(?:\{(?P<group>[^{}\n]{1,30})\}|(?P<one>[^\W_])(?![^\W_²³]))")
+_INDEX = re.compile(
+    r"(?:(?<![^\W\d])(?P<base>[^\W\d_][\u0300-\u036f]*)_|(?P<up>\^))"
+    r"(?:\{(?P<group>[^{}\n]{1,30})\}|(?P<one>[^\W_])(?![^\W_²³]))"
+)
 _CODE = ("expected", "got", "where")
 
 
@@ -117,15 +122,19 @@ def write_report(result: Result, folder: Path, titles: Mapping[str, str]) -> Pat
 
 def render(result: Result, folder: Path, titles: Mapping[str, str]) -> str:
     """The page of `result` as HTML: `titles` are the rubric's, by row id; figures are read from `folder`."""
-    return _environment().get_template("report.html").render(
-        result=result,
-        titles=titles,
-        groups=list(_groups(result.told)),
-        people=_people(result.rows),
-        counts=_counts(result.told),
-        told={row.id for row in result.told if _has_more(row, result)},
-        left_alone=[row for row in result.rows if row.left_alone],
-        figures=lambda row: [figure(folder, name) for name in row.evidence[:MOST] if not name.startswith(PAGES)],
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            result=result,
+            titles=titles,
+            groups=list(_groups(result.told)),
+            people=_people(result.rows),
+            counts=_counts(result.told),
+            told={row.id for row in result.told if _has_more(row, result)},
+            left_alone=[row for row in result.rows if row.left_alone],
+            figures=lambda row: [figure(folder, name) for name in row.evidence[:MOST] if not name.startswith(PAGES)],
+        )
     )
 
 
@@ -140,12 +149,25 @@ def _environment() -> Environment:
         return value if ours else visible(value)
 
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=finalize,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment.globals |= {"style": Markup(style), "style_hash": digest, "VERDICTS": VERDICTS, "MOST": MOST}
-    environment.filters |= {"number": number, "word": word, "anchor": _anchor, "parts": parts, "maths": maths,
-                            "messages": _messages, "cut": lambda text, kind: visible(text, LONGEST[kind])}
+    environment.filters |= {
+        "number": number,
+        "word": word,
+        "anchor": _anchor,
+        "parts": parts,
+        "maths": maths,
+        "messages": _messages,
+        "cut": lambda text, kind: visible(text, LONGEST[kind]),
+    }
     return environment
 
 
@@ -158,7 +180,7 @@ def parts(message: str) -> list[Part]:
     for line in visible(message, LONGEST["message"]).split("\n"):
         label = _LABEL.match(line)
         if label:
-            found.append((label[1].lower(), [line[label.end():]]))
+            found.append((label[1].lower(), [line[label.end() :]]))
         elif found:
             found[-1][1].append(line)
         else:
@@ -187,8 +209,9 @@ def _messages(row: Row) -> list[tuple[list[Check], list[Part]]]:
     said = {check.message for check in row.checks}
     own: list[tuple[list[Check], list[Part]]] = [([], parts(row.message))] if row.message not in said else []
     together = [list(checks) for _, checks in groupby(row.checks, key=lambda check: check.message)]
-    return own + [(checks, [part for part in parts(checks[0].message) if not _repeats(part, row)])
-                  for checks in together]
+    return own + [
+        (checks, [part for part in parts(checks[0].message) if not _repeats(part, row)]) for checks in together
+    ]
 
 
 def _repeats(part: Part, row: Row) -> bool:

@@ -52,7 +52,8 @@ def select_rows(patterns: list[str]) -> list[RubricRow]:
         if not any(row_id.startswith(pattern) for row_id in ids):
             tails = {row_id.split(".")[1]: row_id for row_id in ids}
             near = difflib.get_close_matches(pattern, ids, 3) or [
-                tails[tail] for tail in difflib.get_close_matches(pattern, list(tails), 3)]
+                tails[tail] for tail in difflib.get_close_matches(pattern, list(tails), 3)
+            ]
             hint = f"did you mean {' or '.join(near)}?" if near else f"rows are {', '.join(ids)}"
             raise UsageError(f"no row of the rubric starts with '{pattern}': {hint}")
     return [row for row in rubric() if row.id.startswith(tuple(patterns))]
@@ -142,8 +143,14 @@ def load_policy(path: Path | None = None) -> Policy:
         got = ", ".join(sorted(unknown)) or "an empty list"
         raise UsageError(f"reverse_step.variances takes 'posterior' and 'beta', not {got}")
     clips = tuple(float(clip) for clip in data["cosine"]["clips"])
-    return Policy(variances, clips, _training(data["training"]), _fid(data["fid"]),
-                  ImageRuns(**data["image_runs"]), Limits(**data["limits"]))
+    return Policy(
+        variances,
+        clips,
+        _training(data["training"]),
+        _fid(data["fid"]),
+        ImageRuns(**data["image_runs"]),
+        Limits(**data["limits"]),
+    )
 
 
 def _training(data: dict[str, Any]) -> TrainingPolicy:
@@ -161,8 +168,10 @@ def _fid(data: dict[str, Any]) -> FidPolicy:
     except (TypeError, ValueError) as error:
         raise UsageError(f"the policy's [fid] has a value of the wrong kind: {error}") from error
     if not right:
-        raise UsageError("the policy's [fid] needs rising thresholds with as many falling points, "
-                         "at least 2 replicates, and a confidence between 0 and 1")
+        raise UsageError(
+            "the policy's [fid] needs rising thresholds with as many falling points, "
+            "at least 2 replicates, and a confidence between 0 and 1"
+        )
     return fid
 
 

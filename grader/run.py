@@ -40,8 +40,10 @@ def claimed(out: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            raise UsageError(f"another run (process {lock.read().strip() or 'unknown'}) grades into {out}: wait for "
-                             "it, stop it, or give another --out") from error
+            raise UsageError(
+                f"another run (process {lock.read().strip() or 'unknown'}) grades into {out}: wait for "
+                "it, stop it, or give another --out"
+            ) from error
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
                 raise  # some network drives know no locks; then whoever starts two runs has to take care
@@ -105,8 +107,11 @@ def graded(out: Path) -> list[Result]:
 
 def results_in(out: Path) -> list[Result]:
     """As `graded`, but none is no error; what cannot be read is no result."""
-    return [result for file in sorted(out.glob("*/result.json"))
-            if not file.parent.name.startswith(".") and (result := read_result(file))]
+    return [
+        result
+        for file in sorted(out.glob("*/result.json"))
+        if not file.parent.name.startswith(".") and (result := read_result(file))
+    ]
 
 
 def read_result(file: Path) -> Result | None:
@@ -200,9 +205,11 @@ def work_folder(out: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=out / WORK, prefix="result-"))
 
 
-def grade_class(tasks: list[Task], order: Order, out: Path, jobs: int,
-                begun: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
+def grade_class(
+    tasks: list[Task], order: Order, out: Path, jobs: int, begun: Callable[[str], None] = lambda _: None
+) -> Iterator[Result]:
     """Grade tasks, `jobs` at a time; yields each result when it is in place. `begun` is told of each start."""
+
     def work(task: Task) -> Result:
         begun(task.id)
         folder = work_folder(out)

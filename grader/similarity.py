@@ -87,8 +87,11 @@ def fingerprints(path: Path) -> dict[str, Any]:
             submission = stage(path, Path(scratch) / "submission")
         except (Unreadable, OSError):
             return {}
-        texts = {name: text for half, folder in submission.halves.items()
-                 for name, text in _texts(submission.root / folder, FILES[half])}
+        texts = {
+            name: text
+            for half, folder in submission.halves.items()
+            for name, text in _texts(submission.root / folder, FILES[half])
+        }
     return {name: made for name, text in texts.items() if (made := _fingerprint(name, text, _boilerplate(name)))}
 
 
@@ -154,5 +157,5 @@ def _longest(code: str, slices: Any) -> str:
     start, end = int(slices[0][at]), int(slices[1][at])
     start = code.rfind("\n", 0, start) + 1
     end = code.find("\n", end)
-    lines = code[start:end if end >= 0 else None].split("\n")
+    lines = code[start : end if end >= 0 else None].split("\n")
     return "\n".join(lines[:SHOWN] + (["..."] if len(lines) > SHOWN else []))

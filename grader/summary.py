@@ -86,15 +86,26 @@ def write_summary(results: Iterable[Result], path: Path) -> None:
     columns = [*known, *dict.fromkeys(others)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "points", "pending", "max", *map(field, columns),
-                     "companions", "needs_person", "problem", "sandbox"])
+    writer.writerow(
+        ["id", "points", "pending", "max", *map(field, columns), "companions", "needs_person", "problem", "sandbox"]
+    )
     for result in results:
         points = {row.id: "" if row.verdict in PENDING else number(row.points) for row in result.rows}
         companions = [f"{row.id}:{row.verdict}" for row in result.told if not row.max]
         people = [f"{row.id}:{row.verdict}" for row in result.rows if row.verdict in PENDING]
-        writer.writerow([field(result.id), number(result.points), number(result.pending), number(result.max),
-                         *(points.get(column, "") for column in columns), field(" ".join(companions)),
-                         field(" ".join(people)), field(result.problem or ""), field(result.sandbox)])
+        writer.writerow(
+            [
+                field(result.id),
+                number(result.points),
+                number(result.pending),
+                number(result.max),
+                *(points.get(column, "") for column in columns),
+                field(" ".join(companions)),
+                field(" ".join(people)),
+                field(result.problem or ""),
+                field(result.sandbox),
+            ]
+        )
     write_atomically(path, text.getvalue())
 
 
@@ -110,21 +121,28 @@ def table(results: Iterable[Result], colour: bool) -> str:
     """The text table of `grade`: id, points, pending, and in short what went wrong."""
     results = list(results)
     head = ("id", "points", "pending", "what went wrong")
-    lines = [(_fit(one_line(result.id), ID_CELLS), f"{number(result.points)}/{number(result.max)}",
-              number(result.pending), _fit(what_went_wrong(result), REASON_CELLS)) for result in results]
+    lines = [
+        (
+            _fit(one_line(result.id), ID_CELLS),
+            f"{number(result.points)}/{number(result.max)}",
+            number(result.pending),
+            _fit(what_went_wrong(result), REASON_CELLS),
+        )
+        for result in results
+    ]
     widths = [max(cells(line[column]) for line in [head, *lines]) for column in range(3)]
     paints = ["1", *map(_paint, results)]
     rows = [_aligned(line, widths) for line in [head, *lines]]
-    return "\n".join(f"\x1b[{paint}m{row}\x1b[0m" if colour and paint else row
-                     for row, paint in zip(rows, paints, strict=True))
+    return "\n".join(
+        f"\x1b[{paint}m{row}\x1b[0m" if colour and paint else row for row, paint in zip(rows, paints, strict=True)
+    )
 
 
 def what_went_wrong(result: Result) -> str:
     """One line: the problem of the whole submission, or the lost rows with their diagnosis or verdict."""
     if result.problem:
         return one_line(result.problem)
-    lost = [row for row in result.told
-            if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW)]
+    lost = [row for row in result.told if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW)]
     told = [f"{_short(row)}: {one_line(row.diagnosis.title)}" for row in lost if row.diagnosis]
     plain: dict[Verdict, list[Row]] = {}
     for row in sorted((row for row in lost if not row.diagnosis), key=lambda row: row.verdict.rank):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 _MARKER = re.compile(
     r"^[ \t]*#{3,}[ \t]*(?P<end>END[ \t]+)?TODO[ \t]+(?P<id>[a-z0-9_]+\.[a-z0-9_]+)"
-    r"(?:[ \t]+\((?P<part>[^)]*)\))?[ \t]*#{3,}[ \t]*\r?$")
+    r"(?:[ \t]+\((?P<part>[^)]*)\))?[ \t]*#{3,}[ \t]*\r?$"
+)
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,16 @@ class Block:
 
     @property
     def begin_marker(self) -> str:
-        return self.text[:self.text.index("\n") + 1]
+        return self.text[: self.text.index("\n") + 1]
 
     @property
     def body(self) -> str:
         """The text between the two markers: comments of the task and the answer."""
-        return self.text[self.text.index("\n") + 1:len(self.text) - len(self.end_marker)]
+        return self.text[self.text.index("\n") + 1 : len(self.text) - len(self.end_marker)]
 
     @property
     def end_marker(self) -> str:
-        return self.text[self.text.rstrip("\n").rindex("\n") + 1:]
+        return self.text[self.text.rstrip("\n").rindex("\n") + 1 :]
 
 
 Segment = Given | Block
@@ -69,8 +70,10 @@ def split(text: str) -> list[Segment]:
         name = (marker["id"], marker["part"] or "")
         if marker["end"] is None:
             if open_name is not None:
-                raise ValueError(f"line {index + 1}: TODO {_show(name)} begins before the END marker of "
-                                 f"TODO {_show(open_name)}, which began in line {start + 1}")
+                raise ValueError(
+                    f"line {index + 1}: TODO {_show(name)} begins before the END marker of "
+                    f"TODO {_show(open_name)}, which began in line {start + 1}"
+                )
             if index > start:
                 segments.append(Given(start + 1, index, "".join(lines[start:index])))
             start, open_name = index, name
@@ -78,7 +81,7 @@ def split(text: str) -> list[Segment]:
             began = f"TODO {_show(open_name)} is open" if open_name else "no TODO is open"
             raise ValueError(f"line {index + 1}: END marker of TODO {_show(name)}, but {began}")
         else:
-            segments.append(Block(*name, start + 1, index + 1, "".join(lines[start:index + 1])))
+            segments.append(Block(*name, start + 1, index + 1, "".join(lines[start : index + 1])))
             start, open_name = index + 1, None
     if open_name is not None:
         raise ValueError(f"line {start + 1}: TODO {_show(open_name)} has no END marker")
@@ -108,6 +111,7 @@ def _refuse_twins(segments: list[Segment]) -> None:
     for segment in segments:
         if isinstance(segment, Block):
             if segment.name in seen:
-                raise ValueError(f"line {segment.first}: TODO {segment.name} stands in line "
-                                 f"{seen[segment.name]} already")
+                raise ValueError(
+                    f"line {segment.first}: TODO {segment.name} stands in line {seen[segment.name]} already"
+                )
             seen[segment.name] = segment.first

@@ -40,8 +40,10 @@ class TorchGenerator:
             value, self._spare = self._spare, None
             return value
         words = self._uint32(4)
-        u1, u2 = (float(((high << np.uint64(32)) | low) & np.uint64(2**53 - 1)) / 2**53
-                  for high, low in (words[:2], words[2:]))
+        u1, u2 = (
+            float(((high << np.uint64(32)) | low) & np.uint64(2**53 - 1)) / 2**53
+            for high, low in (words[:2], words[2:])
+        )
         radius, angle = np.sqrt(-2.0 * np.log1p(-u2)), 2.0 * np.pi * u1
         self._spare = float(radius * np.sin(angle))
         return float(radius * np.cos(angle))
@@ -50,7 +52,7 @@ class TorchGenerator:
         """A larger tensor: Box-Muller on floats of 24 bits, 16 at a time; the last 16 are drawn again if size asks."""
         flat = self._uniform(size)
         for start in range(0, size - BLOCK + 1, BLOCK):
-            flat[start:start + BLOCK] = _box_muller(flat[start:start + BLOCK])
+            flat[start : start + BLOCK] = _box_muller(flat[start : start + BLOCK])
         if size % BLOCK:
             flat[-BLOCK:] = _box_muller(self._uniform(BLOCK))
         return flat
@@ -60,5 +62,5 @@ class TorchGenerator:
 
 
 def _box_muller(u: Array) -> Array:
-    radius, angle = np.sqrt(-2.0 * np.log(1.0 - u[:BLOCK // 2])), 2.0 * np.pi * u[BLOCK // 2:]
+    radius, angle = np.sqrt(-2.0 * np.log(1.0 - u[: BLOCK // 2])), 2.0 * np.pi * u[BLOCK // 2 :]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])

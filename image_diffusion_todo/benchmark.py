@@ -30,8 +30,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from train import FULL, SMALL, make_module
 
 # Dense bfloat16 (float16 for the two oldest) in TFLOP/s, from NVIDIA's data sheets.
-PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "4090": 165,
-         "V100": 125, "T4": 65}
+PEAKS = {
+    "H200": 989,
+    "H100 PCIe": 756,
+    "H100": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L4": 121,
+    "A10": 125,
+    "4090": 165,
+    "V100": 125,
+    "T4": 65,
+}
 T_SAMPLED = 1000
 
 
@@ -175,25 +185,43 @@ def main() -> None:
     parser.add_argument("--float32", action="store_true", help="as on a device without bfloat16 and float16")
     asked = parser.parse_args()
     device = device_named(asked.device)
-    settings = dict(SMALL if asked.small else FULL, mode="linear", predictor="noise", beta_1=1e-4, beta_T=0.02, lr=2e-4,
-                    warmup_steps=200, seed=0, ema=0.0, num_diffusion_train_timesteps=asked.timesteps, **vars(asked))
+    settings = dict(
+        SMALL if asked.small else FULL,
+        mode="linear",
+        predictor="noise",
+        beta_1=1e-4,
+        beta_T=0.02,
+        lr=2e-4,
+        warmup_steps=200,
+        seed=0,
+        ema=0.0,
+        num_diffusion_train_timesteps=asked.timesteps,
+        **vars(asked),
+    )
     options = SimpleNamespace(**settings)
     plan = fast.choose(device, float32=options.float32)
     flops = count_flops(options)
     limit, source = peak(device, plan.dtype)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads; default loop on {plan}")
-    print(f"peak {limit / 1e12:.3g} TFLOP/s ({source}, {str(plan.dtype).removeprefix('torch.')}); forward"
-          f" {flops / 1e9:.1f} GFLOP an image, training three times that; JPEGs of {asked.jpeg_size} pixels")
-    print(f"{'':9} {'batch':>5} {'plain img/s':>12} {'default img/s':>14} {'ratio':>6} {'of peak: plain':>15}"
-          f" {'default':>8}")
+    print(
+        f"peak {limit / 1e12:.3g} TFLOP/s ({source}, {str(plan.dtype).removeprefix('torch.')}); forward"
+        f" {flops / 1e9:.1f} GFLOP an image, training three times that; JPEGs of {asked.jpeg_size} pixels"
+    )
+    print(
+        f"{'':9} {'batch':>5} {'plain img/s':>12} {'default img/s':>14} {'ratio':>6} {'of peak: plain':>15}"
+        f" {'default':>8}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         make_jpegs(Path(folder), asked.jpeg_size)
         for options.batch_size in asked.batch_sizes:
             rates = measure(options, Path(folder), device)
             for what, cost in (("training", 3 * flops), ("sampling", T_SAMPLED * flops)):
                 slow, quick = rates["plain", what], rates["default", what]
-                print(f"{what:9} {options.batch_size:5} {slow:12.3f} {quick:14.3f} {quick / slow:6.2f}"
-                      f" {slow * cost / limit:15.1%} {quick * cost / limit:8.1%}", flush=True)
+                print(
+                    f"{what:9} {options.batch_size:5} {slow:12.3f} {quick:14.3f} {quick / slow:6.2f}"
+                    f" {slow * cost / limit:15.1%} {quick * cost / limit:8.1%}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

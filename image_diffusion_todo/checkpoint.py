@@ -1,10 +1,10 @@
 """Checkpoints: tensors and JSON text in one file, written atomically, read without running any code in it.
 
-    config       JSON: network, scheduler and predictor, enough to build the model again
-    state_dict   the model's weights and tables, which DiffusionModule.load() reads too
-    ema          averaged weights of the network, where train.py ran with --ema
-    training     JSON: the step reached, and the options of the run
-    optimizer, scaler, rng    the rest of what a run needs to go on exactly where it stopped
+config       JSON: network, scheduler and predictor, enough to build the model again
+state_dict   the model's weights and tables, which DiffusionModule.load() reads too
+ema          averaged weights of the network, where train.py ran with --ema
+training     JSON: the step reached, and the options of the run
+optimizer, scaler, rng    the rest of what a run needs to go on exactly where it stopped
 """
 
 import json
@@ -52,8 +52,10 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict:
     except pickle.UnpicklingError as error:
         if not zipfile.is_zipfile(path):
             raise LabError(truncated(path)) from error
-        raise LabError(f"{path} holds Python objects besides tensors, which are not loaded because they can run code."
-                       " Save model.state_dict() in the program that made it, or use DiffusionModule.save()") from error
+        raise LabError(
+            f"{path} holds Python objects besides tensors, which are not loaded because they can run code."
+            " Save model.state_dict() in the program that made it, or use DiffusionModule.save()"
+        ) from error
     except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise LabError(truncated(path)) from error
     except (KeyError, TypeError, ValueError) as error:
@@ -62,8 +64,10 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict:
 
 def truncated(path: Path) -> str:
     size = path.stat().st_size / 1e6
-    return (f"{path} ({size:.1f} MB) is not complete: its copy or download stopped early, or the disk was full."
-            " Copy it again, or train again; train.py itself never leaves half a checkpoint")
+    return (
+        f"{path} ({size:.1f} MB) is not complete: its copy or download stopped early, or the disk was full."
+        " Copy it again, or train again; train.py itself never leaves half a checkpoint"
+    )
 
 
 def build(config: dict) -> DiffusionModule:

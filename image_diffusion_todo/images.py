@@ -101,5 +101,5 @@ def strip(frames: list[torch.Tensor], gap: int = 2) -> torch.Tensor:
 
 def grid(images: torch.Tensor, columns: int = 8) -> torch.Tensor:
     """uint8 (N, C, H, W), row by row -> one image with so many columns; what does not fill a row is left out."""
-    rows = images[:len(images) // columns * columns].unflatten(0, (-1, columns))  # (N / columns, columns, C, H, W)
+    rows = images[: len(images) // columns * columns].unflatten(0, (-1, columns))  # (N / columns, columns, C, H, W)
     return strip(list(rows.unbind(1)))

@@ -67,7 +67,7 @@ def claim_folder(folder: Path, about: dict) -> None:
 
 
 def in_batches(numbers: list[int], batch_size: int) -> list[list[int]]:
-    return [numbers[i:i + batch_size] for i in range(0, len(numbers), batch_size)]
+    return [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
 
 
 def classes_of(numbers: list[int], num_classes: int, asked: int | None) -> list[int]:
@@ -106,14 +106,18 @@ def main() -> None:
     batch_size = min(options.num_images, options.batch_size or (250 if device.type == "cuda" else 50))
     about = {
         "checkpoint": hashlib.sha256(options.ckpt_path.read_bytes()).hexdigest(),
-        "seed": options.seed, "ema": "ema" in contents and not options.no_ema,
+        "seed": options.seed,
+        "ema": "ema" in contents and not options.no_ema,
     }
     about |= {} if options.every is None else {"every": options.every}
     about |= {"cfg_scale": options.cfg_scale, "class_label": options.class_label} if options.use_cfg else {}
     claim_folder(options.save_dir, about)
     numbers = [i for i in range(options.num_images) if not (options.save_dir / f"{i:05d}.png").is_file()]
-    print(f"{config['scheduler']['mode']} schedule, predictor {config['predictor']}, {plan}: {len(numbers)} images"
-          f" to draw, {options.num_images - len(numbers)} are there", file=sys.stderr)
+    print(
+        f"{config['scheduler']['mode']} schedule, predictor {config['predictor']}, {plan}: {len(numbers)} images"
+        f" to draw, {options.num_images - len(numbers)} are there",
+        file=sys.stderr,
+    )
     fast.prepare(module.network, plan)
     doubled = 2 if options.use_cfg and options.cfg_scale != 1 else 1  # with a class and without
     plan = fast.compiles(module, plan, doubled * batch_size, training=False)
@@ -138,8 +142,10 @@ def main() -> None:
         times = frame_times(module.var_scheduler.num_train_timesteps)
         _, frames = fast.sample(module, first, options.seed, plan, batch_size, times, network_for(first))
         # Not among the samples, where it would be counted as one of them by a FID.
-        save_image(strip([to_pixels(frame) for frame in frames]), options.save_dir.with_name(
-            options.save_dir.name + "_trajectory.png"))
+        save_image(
+            strip([to_pixels(frame) for frame in frames]),
+            options.save_dir.with_name(options.save_dir.name + "_trajectory.png"),
+        )
 
 
 if __name__ == "__main__":

@@ -33,13 +33,39 @@ from scheduler import DDPMScheduler
 from tqdm import tqdm
 
 MODES = ("linear", "quad", "cosine")
-FULL = {"image_size": 64, "ch": 128, "ch_mult": [1, 2, 2, 2], "attn": [1], "num_res_blocks": 4, "dropout": 0.1,
-        "sample_every": 10_000, "checkpoint_every": 5_000}
-SMALL = {"image_size": 32, "ch": 64, "ch_mult": [1, 2, 2], "attn": [2], "num_res_blocks": 1, "dropout": 0.0,
-         "sample_every": 2_500, "checkpoint_every": 500}
+FULL = {
+    "image_size": 64,
+    "ch": 128,
+    "ch_mult": [1, 2, 2, 2],
+    "attn": [1],
+    "num_res_blocks": 4,
+    "dropout": 0.1,
+    "sample_every": 10_000,
+    "checkpoint_every": 5_000,
+}
+SMALL = {
+    "image_size": 32,
+    "ch": 64,
+    "ch_mult": [1, 2, 2],
+    "attn": [2],
+    "num_res_blocks": 1,
+    "dropout": 0.0,
+    "sample_every": 2_500,
+    "checkpoint_every": 500,
+}
 LOG_EVERY = 20  # steps between two readings of the losses
-MAY_CHANGE = {"resume", "train_num_steps", "sample_every", "checkpoint_every", "num_samples", "device", "data_dir",
-              "results_dir", "minutes", "workers"}  # the options that --resume takes anew
+MAY_CHANGE = {
+    "resume",
+    "train_num_steps",
+    "sample_every",
+    "checkpoint_every",
+    "num_samples",
+    "device",
+    "data_dir",
+    "results_dir",
+    "minutes",
+    "workers",
+}  # the options that --resume takes anew
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -54,8 +80,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_diffusion_train_timesteps", type=int, default=1000, metavar="T")
     parser.add_argument("--beta_1", type=float, help="default: 1e-4 x 1000/T")
     parser.add_argument("--beta_T", type=float, help="default: 0.02 x 1000/T, so that x_T is noise for a smaller T too")
-    parser.add_argument("--ema", type=float, nargs="?", const=0.9999, default=0.0, metavar="DECAY",
-                        help="average the weights, and sample with the average (0.9999 if no number follows)")
+    parser.add_argument(
+        "--ema",
+        type=float,
+        nargs="?",
+        const=0.9999,
+        default=0.0,
+        metavar="DECAY",
+        help="average the weights, and sample with the average (0.9999 if no number follows)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="a U-Net of 4.5 million parameters for 32x32")
     for name, kind in (("image_size", int), ("ch", int), ("num_res_blocks", int), ("dropout", float)):
@@ -93,8 +126,10 @@ def read_options(argv: list[str] | None) -> tuple[argparse.Namespace, dict | Non
         options.resume = resume
         for name in saved.keys() - MAY_CHANGE:
             if getattr(options, name) != saved[name]:
-                raise LabError(f"the run in {options.resume} has --{name} {saved[name]}, and {getattr(options, name)}"
-                               f" was asked for: leave --{name} out to go on, or --resume to begin another run")
+                raise LabError(
+                    f"the run in {options.resume} has --{name} {saved[name]}, and {getattr(options, name)}"
+                    f" was asked for: leave --{name} out to go on, or --resume to begin another run"
+                )
     for name, value in (SMALL if options.small else FULL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -109,8 +144,14 @@ def read_options(argv: list[str] | None) -> tuple[argparse.Namespace, dict | Non
         raise LabError("--plain keeps no averaged weights: leave --ema or --plain out")
     if options.plain and (options.use_cfg or options.image_channels == 1):
         raise LabError("--plain knows no class labels and no single channel: leave them out")
-    for name in ("batch_size", "train_num_steps", "num_diffusion_train_timesteps", "sample_every", "checkpoint_every",
-                 "num_samples"):
+    for name in (
+        "batch_size",
+        "train_num_steps",
+        "num_diffusion_train_timesteps",
+        "sample_every",
+        "checkpoint_every",
+        "num_samples",
+    ):
         if getattr(options, name) < 1:
             raise LabError(f"--{name} {getattr(options, name)}: at least 1 is needed")
     return options, contents
@@ -118,8 +159,16 @@ def read_options(argv: list[str] | None) -> tuple[argparse.Namespace, dict | Non
 
 def make_module(options: argparse.Namespace, device: torch.device, num_classes: int | None = None) -> DiffusionModule:
     try:
-        network = UNet(options.image_size, options.ch, options.ch_mult, options.attn, options.num_res_blocks,
-                       options.dropout, getattr(options, "image_channels", 3), num_classes)
+        network = UNet(
+            options.image_size,
+            options.ch,
+            options.ch_mult,
+            options.attn,
+            options.num_res_blocks,
+            options.dropout,
+            getattr(options, "image_channels", 3),
+            num_classes,
+        )
     except ValueError as error:
         raise LabError(f"no such U-Net: {error}") from error
     scheduler = DDPMScheduler(options.num_diffusion_train_timesteps, options.beta_1, options.beta_T, options.mode)
@@ -133,7 +182,7 @@ class Run:
         self.options = options
         device = device_named(options.device)
         about = (options.dataset, options.data_dir, options.image_size, options.max_num_images_per_cat)
-        images = training_images(*about)[:, :options.image_channels].contiguous()
+        images = training_images(*about)[:, : options.image_channels].contiguous()
         labels, self.classes = training_labels(*about) if options.use_cfg else (None, None)
         torch.manual_seed(options.seed)
         self.module = make_module(options, device, len(self.classes) if self.classes else None)
@@ -202,17 +251,22 @@ class Run:
             return done
         curves.append(self.csv, done, losses)
         if not all(map(math.isfinite, losses)):
-            raise LabError(f"the loss is not finite any more, between steps {done} and {done + len(losses)}. If this"
-                           " began early, look at your TODOs for a division by zero; later, try a smaller --lr. The"
-                           f" last checkpoint in {self.folder} is from before")
+            raise LabError(
+                f"the loss is not finite any more, between steps {done} and {done + len(losses)}. If this"
+                " began early, look at your TODOs for a division by zero; later, try a smaller --lr. The"
+                f" last checkpoint in {self.folder} is from before"
+            )
         bar.update(len(losses))
         rate = (bar.n - bar.initial) * self.options.batch_size / max(1e-9, bar.format_dict["elapsed"])
         bar.set_postfix_str(f"loss {sum(losses) / len(losses):.4g}, {rate:.0f} images/s")
         return done + len(losses)
 
     def save(self, step: int) -> None:
-        options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self.options).items()
-                   if name not in ("resume", "minutes", "device")}
+        options = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(self.options).items()
+            if name not in ("resume", "minutes", "device")
+        }
         rng = {"cpu": torch.get_rng_state()}
         if self.plan.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.plan.device)
@@ -239,11 +293,16 @@ class Run:
         curves.draw({options.predictor: curves.read(self.csv)}, self.folder / "loss.png", str(self.folder))
 
     def write_config(self) -> None:
-        about = {**self.module.config,
-                 "options": {name: str(value) if isinstance(value, Path) else value
-                             for name, value in vars(self.options).items() if name not in ("resume", "minutes")},
-                 **({"classes": self.classes} if self.classes else {}),
-                 "environment": {"torch": torch.__version__, "plan": str(self.plan)}}
+        about = {
+            **self.module.config,
+            "options": {
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in vars(self.options).items()
+                if name not in ("resume", "minutes")
+            },
+            **({"classes": self.classes} if self.classes else {}),
+            "environment": {"torch": torch.__version__, "plan": str(self.plan)},
+        }
         (self.folder / "config.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 

@@ -45,9 +45,16 @@ class Machine:
         """The worker's limits for work on images, which takes more of everything than a check of code."""
         runs = self.policy.image_runs
         cpu = int(2 * (os.cpu_count() or 1) * (seconds + SLACK_S))
-        return replace(self.policy.limits, submission_s=seconds + SLACK_S, cpu_s=cpu, memory_mib=runs.memory_mib,
-                       total_memory_mib=runs.memory_mib, answer_mib=runs.answer_mib, import_s=SLACK_S,
-                       processes=THREADS)
+        return replace(
+            self.policy.limits,
+            submission_s=seconds + SLACK_S,
+            cpu_s=cpu,
+            memory_mib=runs.memory_mib,
+            total_memory_mib=runs.memory_mib,
+            answer_mib=runs.answer_mib,
+            import_s=SLACK_S,
+            processes=THREADS,
+        )
 
     @contextmanager
     def sandbox(self, code: Path, files: dict[str, Path], seconds: float, scratch: Path) -> Iterator[Sandbox]:
@@ -72,6 +79,7 @@ def draw_from_checkpoint(machine: Machine, code: Path, checkpoint: Path, seed: i
     """As many images as the policy asks for, drawn by the submitted code from its checkpoint: a folder of PNGs."""
     seconds = machine.policy.image_runs.sampling_s
     with _told(), machine.sandbox(code, {"grader-checkpoint.ckpt": checkpoint}, seconds, scratch) as sandbox:
+
         def reopen() -> Answer:
             return sandbox.call(HALF, "open_checkpoint", {"path": "grader-checkpoint.ckpt"}, timeout_s=SLACK_S)
 
@@ -80,8 +88,9 @@ def draw_from_checkpoint(machine: Machine, code: Path, checkpoint: Path, seed: i
         return _draw(sandbox, machine.policy, seconds, seed, scratch / "drawn", reopen)
 
 
-def retrain(machine: Machine, code: Path, config: dict[str, Any], data: Path, budget_s: float, seed: int,
-            scratch: Path) -> tuple[Path, NDArray[np.float64]]:
+def retrain(
+    machine: Machine, code: Path, config: dict[str, Any], data: Path, budget_s: float, seed: int, scratch: Path
+) -> tuple[Path, NDArray[np.float64]]:
     """Train the submitted code for `budget_s` seconds and draw from it in a process that has not seen the data.
 
     `config` names network, schedule and predictor as a checkpoint does. Returns the folder of PNGs and the losses.
@@ -90,14 +99,22 @@ def retrain(machine: Machine, code: Path, config: dict[str, Any], data: Path, bu
     images = scratch / "grader-train.npy"
     np.save(images, training_images(data, int(config["network"]["image_resolution"])))
     files = {"grader-train.npy": images}
-    how = {"config": config, "images": "grader-train.npy", "lr": runs.lr, "batch": runs.batch, "warmup": runs.warmup,
-           "ema": runs.ema, "seed": seed}
+    how = {
+        "config": config,
+        "images": "grader-train.npy",
+        "lr": runs.lr,
+        "batch": runs.batch,
+        "warmup": runs.warmup,
+        "ema": runs.ema,
+        "seed": seed,
+    }
     with _told():
         with machine.sandbox(code, files, budget_s + runs.sampling_s, scratch) as sandbox:
             sandbox.call(HALF, "begin_training", how, timeout_s=SLACK_S)
             losses = _train(sandbox, budget_s, runs.steps)
             weights = sandbox.call(HALF, "trained_weights", timeout_s=SLACK_S).arrays
         with machine.sandbox(code, {}, runs.sampling_s, scratch) as sandbox:
+
             def reopen() -> Answer:
                 return sandbox.call(HALF, "open_weights", {"config": config}, weights, SLACK_S)
 
@@ -126,13 +143,17 @@ def _train(sandbox: Sandbox, budget_s: float, steps: int) -> NDArray[np.float64]
         if not len(chunk):
             break
         losses.append(chunk)
-        print(f"retraining: step {sum(map(len, losses)):,}, loss {chunk.mean():.4f}, {max(0.0, left):.0f} s left",
-              file=sys.stderr, flush=True)
+        print(
+            f"retraining: step {sum(map(len, losses)):,}, loss {chunk.mean():.4f}, {max(0.0, left):.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
     return np.concatenate(losses) if losses else np.empty(0)
 
 
-def _draw(sandbox: Sandbox, policy: Policy, seconds: float, seed: int, folder: Path,
-          reopen: Callable[[], Answer]) -> Path:
+def _draw(
+    sandbox: Sandbox, policy: Policy, seconds: float, seed: int, folder: Path, reopen: Callable[[], Answer]
+) -> Path:
     """Images in batches, each under a seed of its own; the batch is halved where memory does not suffice."""
     folder.mkdir()
     tell = progress("drawn images", policy.fid.images)
@@ -140,8 +161,10 @@ def _draw(sandbox: Sandbox, policy: Policy, seconds: float, seed: int, folder: P
     while done < policy.fid.images:
         count = min(batch, policy.fid.images - done)
         left = seconds - (time.monotonic() - began)
-        late = NotDrawn(f"{done} of {policy.fid.images} images were drawn within the {seconds:g} s of the policy "
-                        "(image_runs.sampling_s): allow more, or use a GPU (--gpu)")
+        late = NotDrawn(
+            f"{done} of {policy.fid.images} images were drawn within the {seconds:g} s of the policy "
+            "(image_runs.sampling_s): allow more, or use a GPU (--gpu)"
+        )
         if left <= 0:
             raise late
         try:
@@ -164,8 +187,13 @@ def _draw(sandbox: Sandbox, policy: Policy, seconds: float, seed: int, folder: P
 
 def _pixels(images: NDArray[Any] | None, count: int) -> list[Pixels]:
     """uint8 (N, C, H, W) as arrays that Pillow takes; grey ones get three channels."""
-    if images is None or images.dtype != np.uint8 or images.ndim != 4 or len(images) != count or \
-            images.shape[1] not in (1, 3):
+    if (
+        images is None
+        or images.dtype != np.uint8
+        or images.ndim != 4
+        or len(images) != count
+        or images.shape[1] not in (1, 3)
+    ):
         raise NotDrawn("DiffusionModule.sample did not return images of one or three channels")
     colour = np.repeat(images, 3, axis=1) if images.shape[1] == 1 else images
     return [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in colour]

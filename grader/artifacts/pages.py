@@ -36,8 +36,9 @@ class Pages:
     def about(self, row_id: str) -> list[int]:
         """Pages (from 0) that speak about a row, best first; the first ones where none does."""
         pattern = re.compile(rf"\b(?:{WORDS.get(row_id, 'x^')})\b", re.IGNORECASE)
-        words = {number: len({found.lower() for found in pattern.findall(text)})
-                 for number, text in enumerate(self.texts)}
+        words = {
+            number: len({found.lower() for found in pattern.findall(text)}) for number, text in enumerate(self.texts)
+        }
         best = sorted((number for number, count in words.items() if count), key=lambda number: -words[number])
         return (best or list(words))[:MOST]
 

@@ -10,8 +10,11 @@ from typing import Any
 
 from grader.rubric import Policy, UsageError
 
-LEVELS = {"images": "the images handed in (suggested points)", "sample": "images drawn from the checkpoint handed in",
-          "retrain": "images of a model that is trained first"}
+LEVELS = {
+    "images": "the images handed in (suggested points)",
+    "sample": "images drawn from the checkpoint handed in",
+    "retrain": "images of a model that is trained first",
+}
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -19,12 +22,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `grade` that are about artifacts."""
     add = parser.add_argument
     add("--artifacts", type=Path, metavar="DIR", help="DIR/<id>/ holds a student's results folders and drawn images")
-    add("--data", type=Path, default=Path("data/afhq"), metavar="DIR",
-        help="images in AFHQ's layout: eval/ is what an FID compares with, train/ what is trained on (%(default)s)")
-    add("--fid", choices=list(LEVELS), default="images",
-        help="; ".join(f"{name}: {what}" for name, what in LEVELS.items()))
-    add("--budget", type=seconds, default=1200.0, metavar="TIME",
-        help="of each training for --fid retrain, such as 90s, 20m or 1h (default: 20m)")
+    add(
+        "--data",
+        type=Path,
+        default=Path("data/afhq"),
+        metavar="DIR",
+        help="images in AFHQ's layout: eval/ is what an FID compares with, train/ what is trained on (%(default)s)",
+    )
+    add(
+        "--fid",
+        choices=list(LEVELS),
+        default="images",
+        help="; ".join(f"{name}: {what}" for name, what in LEVELS.items()),
+    )
+    add(
+        "--budget",
+        type=seconds,
+        default=1200.0,
+        metavar="TIME",
+        help="of each training for --fid retrain, such as 90s, 20m or 1h (default: 20m)",
+    )
     add("--weights", type=Path, metavar="PATH", help="another Inception for the FIDs (default: pytorch-fid's)")
 
 
@@ -44,8 +61,10 @@ def requested(options: argparse.Namespace, policy: Policy, rows: list[str]) -> t
     if options.artifacts is None and options.fid == "sample":
         raise UsageError("--fid sample draws from checkpoints: give the folder that holds them with --artifacts DIR")
     if options.artifacts is not None and not options.artifacts.is_dir():
-        raise UsageError(f"no such folder of artifacts: {options.artifacts}; it holds a folder for each id, with "
-                         "results folders of train.py and images of sampling.py")
+        raise UsageError(
+            f"no such folder of artifacts: {options.artifacts}; it holds a folder for each id, with "
+            "results folders of train.py and images of sampling.py"
+        )
     measured = options.artifacts is not None or options.fid == "retrain"
     if measured and "task2.fid" in rows:
         check_fid(options, policy)

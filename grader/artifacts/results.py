@@ -104,8 +104,16 @@ def read_run(folder: Path, name: str) -> Run:
     config = read_json(folder / "config.json")
     try:
         scheduler, network = config["scheduler"], config["network"]
-        run = Run(folder, name, scheduler["mode"], config["predictor"], int(network["image_resolution"]),
-                  int(scheduler["num_train_timesteps"]), last_step(folder), config)
+        run = Run(
+            folder,
+            name,
+            scheduler["mode"],
+            config["predictor"],
+            int(network["image_resolution"]),
+            int(scheduler["num_train_timesteps"]),
+            last_step(folder),
+            config,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise Incomplete(f"config.json is not train.py's ({type(error).__name__}: {error})") from error
     if run.mode not in MODES or run.predictor not in PREDICTORS:
@@ -171,7 +179,8 @@ def check_pictures(run: Run) -> None:
         raise Incomplete(f"trajectory.png is no strip of {size}x{size} images")
     for k, sample in enumerate(samples):
         top = k * (size + GAP)
-        last = strip[top:top + size, -size:]
+        last = strip[top : top + size, -size:]
         if last.shape == sample.shape and np.abs(last.astype(int) - sample.astype(int)).max() > CLOSE:
-            raise Incomplete(f"trajectory.png does not end where step={run.step}-{k}.png is: they are of different "
-                             "steps or runs")
+            raise Incomplete(
+                f"trajectory.png does not end where step={run.step}-{k}.png is: they are of different steps or runs"
+            )

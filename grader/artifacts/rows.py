@@ -34,10 +34,18 @@ from grader.summary import number
 
 SHOWN = 24  # drawn images in the figure beside an FID
 BETAS_RTOL = 1e-3
-DEFAULT = {"predictor": "noise", "scheduler": {"num_train_timesteps": 1000, "beta_1": 1e-4, "beta_T": 0.02,
-                                               "mode": "linear"},
-           "network": {"image_resolution": 64, "ch": 128, "ch_mult": [1, 2, 2, 2], "attn": [1], "num_res_blocks": 4,
-                       "dropout": 0.1}}
+DEFAULT = {
+    "predictor": "noise",
+    "scheduler": {"num_train_timesteps": 1000, "beta_1": 1e-4, "beta_T": 0.02, "mode": "linear"},
+    "network": {
+        "image_resolution": 64,
+        "ch": 128,
+        "ch_mult": [1, 2, 2, 2],
+        "attn": [1],
+        "num_res_blocks": 4,
+        "dropout": 0.1,
+    },
+}
 
 _one_at_a_time = threading.Lock()  # of FIDs and of models that draw: each takes the whole machine
 
@@ -107,13 +115,18 @@ def _judge_figure(row: RubricRow, evidence: Evidence, kind: str, wanted: tuple[s
     graded = _for_a_person(row, message, suggested=suggested, remarks=evidence.remarks[:20])
     if found:
         name = f"{row.id.split('.')[1].removeprefix('fig_')}.png"
-        titles = [f"{run.mode} schedule, {run.predictor} predictor: {run.step:,} steps, T = {run.T}"
-                  for run in found.values()]
+        titles = [
+            f"{run.mode} schedule, {run.predictor} predictor: {run.step:,} steps, T = {run.T}" for run in found.values()
+        ]
         if kind == "mode":
-            pictures = [run.strip()[:2 * (run.size + 2) - 2] for run in found.values()]
+            pictures = [run.strip()[: 2 * (run.size + 2) - 2] for run in found.values()]
         else:
-            pictures = [np.concatenate([np.pad(sample, ((0, 0), (0, 2), (0, 0)), constant_values=255)
-                                        for sample in run.samples()], axis=1) for run in found.values()]
+            pictures = [
+                np.concatenate(
+                    [np.pad(sample, ((0, 0), (0, 2), (0, 0)), constant_values=255) for sample in run.samples()], axis=1
+                )
+                for run in found.values()
+            ]
         draw_picture_rows(pictures, titles, folder / name)
         graded.evidence.append(name)
     return graded
@@ -134,8 +147,9 @@ def _sound(runs: list[Run], machine: Machine, remarks: list[str]) -> list[Run]:
     with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
         for number, run in enumerate(runs):  # the student's folder itself may hold anything, such as links
             _link(run.checkpoint, Path(scratch, "results", f"{number}.ckpt"))
-        with Sandbox(Path(scratch), {"results": "results"}, machine.limits(machine.policy.image_runs.sampling_s),
-                     machine.kind) as sandbox:
+        with Sandbox(
+            Path(scratch), {"results": "results"}, machine.limits(machine.policy.image_runs.sampling_s), machine.kind
+        ) as sandbox:
             for number, run in enumerate(runs):
                 problem = _disagreement(run, sandbox, f"{number}.ckpt", seen)
                 if problem:
@@ -164,8 +178,9 @@ def _disagreement(run: Run, sandbox: Sandbox, checkpoint: str, seen: dict[str, s
     if about.get("problem"):
         return f"last.ckpt {about['problem']}"
     config = about.get("config")
-    if not isinstance(config, dict) or any(config.get(part) != run.config.get(part)
-                                           for part in ("predictor", "scheduler", "network")):
+    if not isinstance(config, dict) or any(
+        config.get(part) != run.config.get(part) for part in ("predictor", "scheduler", "network")
+    ):
         return "config.json and last.ckpt are of different runs: their predictor, schedule or network differ"
     if about.get("finite") is not True:
         return "last.ckpt holds weights that are not finite: the training has diverged"
@@ -221,8 +236,9 @@ def _images(evidence: Evidence, scratch: Path, folder: Path) -> tuple[Path, Trus
         return drawn, Trust.SAMPLED, f"images drawn by the grader from {run.name}/last.ckpt, {run.step:,} steps", []
     runs = evidence.results()
     config: dict[str, Any] = _chosen(evidence).config if runs else DEFAULT
-    drawn, losses = retrain(evidence.machine, evidence.code, config, evidence.data, evidence.budget_s, evidence.seed,
-                            scratch)
+    drawn, losses = retrain(
+        evidence.machine, evidence.code, config, evidence.data, evidence.budget_s, evidence.seed, scratch
+    )
     origin = f"images of a model that the grader trained for {evidence.budget_s / 60:g} minutes, {len(losses):,} steps"
     if not len(losses):
         return drawn, Trust.RETRAINED, origin, []
@@ -264,8 +280,15 @@ def _sha256(path: Path) -> str:
 def _measured(images: Path, trust: Trust, evidence: Evidence) -> FidReport:
     training = evidence.data / "train"
     device = "cuda" if evidence.machine.gpu else "cpu"
-    return measure(images, evidence.data / "eval", None, evidence.machine.policy, device=device, trust=trust,
-                   training=training if training.is_dir() else None)
+    return measure(
+        images,
+        evidence.data / "eval",
+        None,
+        evidence.machine.policy,
+        device=device,
+        trust=trust,
+        training=training if training.is_dir() else None,
+    )
 
 
 def _contact_sheet(images: Path, folder: Path) -> str:
@@ -274,9 +297,13 @@ def _contact_sheet(images: Path, folder: Path) -> str:
     shown = [read_image(path) for path in files[::every][:SHOWN]]
     side = min(len(shown), 8)
     shown = [image for image in shown if image.shape == shown[0].shape]
-    rows = [np.concatenate([np.pad(image, ((0, 2), (0, 2), (0, 0)), constant_values=255)
-                            for image in shown[start:start + side]], axis=1)
-            for start in range(0, len(shown) - side + 1, side)]
+    rows = [
+        np.concatenate(
+            [np.pad(image, ((0, 2), (0, 2), (0, 0)), constant_values=255) for image in shown[start : start + side]],
+            axis=1,
+        )
+        for start in range(0, len(shown) - side + 1, side)
+    ]
     draw_picture_rows([np.concatenate(rows)], [f"{len(shown)} of {len(files)} images"], folder / "fid.png")
     return "fid.png"
 
@@ -285,18 +312,29 @@ def _row_of(row: RubricRow, report: FidReport, origin: str, figures: list[str], 
     """Points where the images are the grader's own and nothing is in doubt, else a suggestion to a person."""
     points = row.points * report.points / report.max
     low, high = report.interval
-    text = (f"FID {report.fid:.2f}, {report.confidence:.0%} interval {low:.2f} to {high:.2f}, {origin} "
-            f"(trust: {report.trust}); {report.extractor['name']} weights {report.extractor['sha256'][:12]}, "
-            f"fingerprint {report.fingerprint}")
-    measured = {"fid": report.fid, "interval": [low, high], "kid": report.kid, "trust": str(report.trust),
-                "fingerprint": report.fingerprint}
+    text = (
+        f"FID {report.fid:.2f}, {report.confidence:.0%} interval {low:.2f} to {high:.2f}, {origin} "
+        f"(trust: {report.trust}); {report.extractor['name']} weights {report.extractor['sha256'][:12]}, "
+        f"fingerprint {report.fingerprint}"
+    )
+    measured = {
+        "fid": report.fid,
+        "interval": [low, high],
+        "kid": report.kid,
+        "trust": str(report.trust),
+        "fingerprint": report.fingerprint,
+    }
     remarks = [f"{flag.severity}: {flag.message}" for flag in report.flags]
     doubts = [flag.message for flag in report.flags if flag.severity is not Severity.NOTE]
     shared = {"evidence": figures, "remarks": remarks, "measured": measured}
     if report.trust is Trust.UNVERIFIED or report.needs_review:
         ways = " or ".join(f"{number(row.points * way.points / report.max)}" for way in report.points_if)
         why = "; ".join(doubts) or "anybody can hand in images: `--fid sample` draws them from the checkpoint"
-        return _for_a_person(row, f"{text}. A person decides between {ways} points: {why}; "
-                                  f"{evidence.pages.where(row.id)}", suggested=points, **shared)
+        return _for_a_person(
+            row,
+            f"{text}. A person decides between {ways} points: {why}; {evidence.pages.where(row.id)}",
+            suggested=points,
+            **shared,
+        )
     verdict = Verdict.PASSED if points == row.points else Verdict.PARTIAL if points else Verdict.FAILED
     return Row.from_checks(row.id, row.points, [Check("fid", verdict, points, row.points, text)], **shared)

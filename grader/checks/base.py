@@ -26,8 +26,9 @@ SHORT: dict[str, Any] = {"T": 10, "beta_1": 0.01, "beta_T": 0.3, "mode": "linear
 class Asks(Protocol):
     """The part of a sandbox that a judge sees."""
 
-    def call(self, half: str, probe: str, params: dict[str, Any], arrays: Arrays,
-             timeout_s: float | None = None) -> Answer: ...
+    def call(
+        self, half: str, probe: str, params: dict[str, Any], arrays: Arrays, timeout_s: float | None = None
+    ) -> Answer: ...
 
     def renew(self) -> None: ...
 
@@ -42,8 +43,9 @@ class Bench:
     policy: Policy
     hung: list[ProbeFailure] = field(default_factory=list)
 
-    def ask(self, probe: str, params: dict[str, Any], arrays: Arrays | None = None,
-            timeout_s: float | None = None) -> Answer:
+    def ask(
+        self, probe: str, params: dict[str, Any], arrays: Arrays | None = None, timeout_s: float | None = None
+    ) -> Answer:
         """The raw answer of a probe. Raises ProbeFailure where the student's code gave none.
 
         Code that hung PATIENCE times is not asked again: its row must not use up the time of the other rows.
@@ -93,8 +95,11 @@ class Finding:
     equation: str = ""
 
     def __str__(self) -> str:
-        parts = [f"{name}: {getattr(self, name)}" for name in ("checked", "expected", "got", "where", "equation")
-                 if getattr(self, name)]
+        parts = [
+            f"{name}: {getattr(self, name)}"
+            for name in ("checked", "expected", "got", "where", "equation")
+            if getattr(self, name)
+        ]
         return "\n".join(parts)
 
 
@@ -141,8 +146,11 @@ def take(answer: Answer, name: str, shape: tuple[int, ...], checked: str) -> tup
         return None, Finding(checked, "a floating-point tensor", f"dtype {value.dtype}")
     if not np.isfinite(value).all():
         bad = np.argwhere(~np.isfinite(value))
-        return None, Finding(checked, "finite numbers", f"{len(bad)} of {value.size} are NaN or infinite, "
-                                                        f"the first at {list(map(int, bad[0]))}")
+        return None, Finding(
+            checked,
+            "finite numbers",
+            f"{len(bad)} of {value.size} are NaN or infinite, the first at {list(map(int, bad[0]))}",
+        )
     return value.astype(np.float64), None
 
 
@@ -153,8 +161,10 @@ def off(got: Array, expected: Array, atol: float = ATOL) -> str | None:
         return None
     worst = np.unravel_index(int(error.argmax()), error.shape)
     place = f" at {[int(i) for i in worst]}" if got.ndim else ""
-    return (f"off by up to {abs(got[worst] - expected[worst]):.3g}{place}: {got[worst]:.5g} where "
-            f"{expected[worst]:.5g} is expected (shape {got.shape})")
+    return (
+        f"off by up to {abs(got[worst] - expected[worst]):.3g}{place}: {got[worst]:.5g} where "
+        f"{expected[worst]:.5g} is expected (shape {got.shape})"
+    )
 
 
 def not_standard_normal(z: Array) -> str | None:

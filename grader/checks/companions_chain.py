@@ -93,12 +93,14 @@ def judge_forward_step(bench: Bench) -> Judgement:
         return Judgement(lines_up(names, [0.0] * len(names), unless_left_alone(answer)))
     _observe_forward(answer, points.astype(float), seen)
     judges: list[Callable[[], Finding | None]] = [
-        lambda: _one_step(answer, POINTS, seen), lambda: _fresh_noise(seen), lambda: _on_images(bench, seen),
-        lambda: _unchanged(seen)]
+        lambda: _one_step(answer, POINTS, seen),
+        lambda: _fresh_noise(seen),
+        lambda: _on_images(bench, seen),
+        lambda: _unchanged(seen),
+    ]
     judgement = Judgement([judged(name, 0.0, judge) for name, judge in zip(names, judges, strict=True)], [seen])
     if answer.data.get("rejected"):
-        judgement.remarks.append(
-            f"forward_step does not accept every form of t ({'; '.join(answer.data['rejected'])})")
+        judgement.remarks.append(f"forward_step does not accept every form of t ({'; '.join(answer.data['rejected'])})")
     return judgement
 
 
@@ -124,8 +126,11 @@ def _observe_forward(answer: Answer, x: Array, seen: ChainObservation) -> None:
             seen.slack = SPREAD_SLACK / np.sqrt(2.0 * x.size)
         if seen.b[t] > 1e-4:
             repeated = again is not None and np.array_equal(again, of_zeros)
-            seen.noise = seen.noise or not_standard_normal(of_zeros / of_zeros.std()) or (
-                "the same noise is drawn again at every call" if repeated else None)
+            seen.noise = (
+                seen.noise
+                or not_standard_normal(of_zeros / of_zeros.std())
+                or ("the same noise is drawn again at every call" if repeated else None)
+            )
         seen.changed |= not np.array_equal(answer.arrays.get(f"x_after.{t}", np.empty(0)), x.astype(np.float32))
     seen.residual = residual
 
@@ -141,12 +146,22 @@ def _one_step(answer: Answer, shape: tuple[int, ...], seen: ChainObservation) ->
         return Finding(checked, "a_t x_{t−1} plus noise", f"up to {seen.residual:.3g} is left over", where, FORWARD)
     a, b = reference.forward_step_tables(seen.schedule)
     for t in range(T):
-        wrong = [f"{name} = {got:.5f} instead of {want:.5f}" for name, got, want, slack in (
-            ("a_t", seen.a[t], a[t], 1e-4), ("b_t", seen.b[t], b[t], max(1e-4, seen.slack * b[t])))
-            if abs(got - want) > slack]
+        wrong = [
+            f"{name} = {got:.5f} instead of {want:.5f}"
+            for name, got, want, slack in (
+                ("a_t", seen.a[t], a[t], 1e-4),
+                ("b_t", seen.b[t], b[t], max(1e-4, seen.slack * b[t])),
+            )
+            if abs(got - want) > slack
+        ]
         if wrong:
-            return Finding(checked, "one step of q(x_t | x_{t−1})",
-                           f"x_t = a_t x_{{t−1}} + b_t z with {', '.join(wrong)}, first at t = {t}", where, FORWARD)
+            return Finding(
+                checked,
+                "one step of q(x_t | x_{t−1})",
+                f"x_t = a_t x_{{t−1}} + b_t z with {', '.join(wrong)}, first at t = {t}",
+                where,
+                FORWARD,
+            )
     return None
 
 
@@ -156,8 +171,9 @@ def _fresh_noise(seen: ChainObservation) -> Finding | None:
         return Finding(checked, "fresh draws from N(0, I) in every step", "no noise", "forward_step", FORWARD)
     if seen.noise is None:
         return None
-    return Finding(checked, "fresh, independent draws from N(0, 1) for every number", seen.noise, "forward_step",
-                   FORWARD)
+    return Finding(
+        checked, "fresh, independent draws from N(0, 1) for every number", seen.noise, "forward_step", FORWARD
+    )
 
 
 def _on_images(bench: Bench, seen: ChainObservation) -> Finding | None:
@@ -165,22 +181,29 @@ def _on_images(bench: Bench, seen: ChainObservation) -> Finding | None:
     images = bench.uniform(-1.0, 1.0, *IMAGES)
     answer = _ask_forward(bench, images)
     for t in (0, T - 1):
-        got = [take(answer, f"{name}.{t}", IMAGES, f"forward_step at t = {t} on images")
-               for name in ("of_x", "of_zeros")]
+        got = [
+            take(answer, f"{name}.{t}", IMAGES, f"forward_step at t = {t} on images") for name in ("of_x", "of_zeros")
+        ]
         if got[0][0] is None or got[1][0] is None:
             return got[0][1] or got[1][1]
         wrong = off(got[0][0] - got[1][0], seen.a[t] * images.astype(float))
         if wrong and np.isfinite(seen.a[t]):
-            return Finding(f"forward_step at t = {t} on images of shape {IMAGES}", "the step that points take", wrong,
-                           "forward_step", FORWARD)
+            return Finding(
+                f"forward_step at t = {t} on images of shape {IMAGES}",
+                "the step that points take",
+                wrong,
+                "forward_step",
+                FORWARD,
+            )
     return None
 
 
 def _unchanged(seen: ChainObservation) -> Finding | None:
     if not seen.changed:
         return None
-    return Finding("forward_step leaves x_prev as it is", "x_prev unchanged after the call", "changed in place",
-                   "forward_step")
+    return Finding(
+        "forward_step leaves x_prev as it is", "x_prev unchanged after the call", "changed in place", "forward_step"
+    )
 
 
 def judge_naive_skip(bench: Bench) -> Judgement:
@@ -197,28 +220,39 @@ def judge_naive_skip(bench: Bench) -> Judgement:
     for k in STRIDES:
         _observe_skip(answer, k, stub, bench, seen)
     judges: list[Callable[[], Finding | None]] = [
-        lambda: _start(seen), lambda: _order(seen), lambda: _ordinary(answer, seen)]
+        lambda: _start(seen),
+        lambda: _order(seen),
+        lambda: _ordinary(answer, seen),
+    ]
     return Judgement([judged(name, 0.0, judge) for name, judge in zip(names, judges, strict=True)], [seen])
 
 
 def _observe_skip(answer: Answer, k: int, stub: Arrays, bench: Bench, seen: SkipObservation) -> None:
     calls = [low if low == high else float("nan") for low, high in answer.data["steps"].get(str(k), [])]
     if calls:
-        shown = [answer.arrays[f"shown.{k}.{i}"].astype(float) for i in range(len(calls))
-                 if f"shown.{k}.{i}" in answer.arrays]
+        shown = [
+            answer.arrays[f"shown.{k}.{i}"].astype(float)
+            for i in range(len(calls))
+            if f"shown.{k}.{i}" in answer.arrays
+        ]
         table = stub["offset"].astype(float)
-        after = [GAIN * x + table[int(np.clip(np.nan_to_num(t), 0, len(table) - 1))]
-                 for x, t in zip(shown, calls, strict=False)]
+        after = [
+            GAIN * x + table[int(np.clip(np.nan_to_num(t), 0, len(table) - 1))]
+            for x, t in zip(shown, calls, strict=False)
+        ]
         _link(seen, k, [*shown, answer.arrays[f"out.{k}"].astype(float)], after)
     else:
-        shown = [answer.arrays[f"net.{k}.{i}.x"].astype(float) for i in range(answer.data["asked"].get(str(k), 0))
-                 if f"net.{k}.{i}.x" in answer.arrays]
+        shown = [
+            answer.arrays[f"net.{k}.{i}.x"].astype(float)
+            for i in range(answer.data["asked"].get(str(k), 0))
+            if f"net.{k}.{i}.x" in answer.arrays
+        ]
         asked_at = [answer.arrays[f"net.{k}.{i}.t"] for i in range(len(shown))]
         calls = [float(t[0]) if np.ptp(t) == 0 else float("nan") for t in asked_at]
         _fit(seen, k, calls, [*shown, answer.arrays[f"out.{k}"].astype(float)], stub, bench)
     seen.steps[k] = calls
     if shown and seen.start is None:
-        seen.start = (f"shape {shown[0].shape}" if shown[0].shape != SAMPLES else not_standard_normal(shown[0]))
+        seen.start = f"shape {shown[0].shape}" if shown[0].shape != SAMPLES else not_standard_normal(shown[0])
 
 
 def _link(seen: SkipObservation, k: int, states: list[Array], after: list[Array]) -> None:
@@ -226,8 +260,11 @@ def _link(seen: SkipObservation, k: int, states: list[Array], after: list[Array]
     for i, result in enumerate(after):
         if states[i + 1].shape != result.shape or off(states[i + 1], result):
             last = i == len(after) - 1
-            seen.broken[k] = "not the result of the last step comes back" if last else (
-                f"something else than the result of step {i + 1} goes into step {i + 2}")
+            seen.broken[k] = (
+                "not the result of the last step comes back"
+                if last
+                else (f"something else than the result of step {i + 1} goes into step {i + 2}")
+            )
             return
 
 
@@ -250,8 +287,12 @@ def _fit(seen: SkipObservation, k: int, calls: list[float], states: list[Array],
         found = Transition(t, later, float(p), float(q), sigma, (float(p_error), float(q_error)))
         seen.transitions.append(found)
         slack = SPREAD_SLACK / np.sqrt(2.0 * x.size)
-        if not any(abs(p - right.a[t]) <= 8.0 * p_error + 1e-4 and abs(q - right.b[t]) <= 8.0 * q_error + 1e-4
-                   and abs(sigma - right.sigma[t]) <= slack * right.sigma[t] + 1e-4 for right in tables):
+        if not any(
+            abs(p - right.a[t]) <= 8.0 * p_error + 1e-4
+            and abs(q - right.b[t]) <= 8.0 * q_error + 1e-4
+            and abs(sigma - right.sigma[t]) <= slack * right.sigma[t] + 1e-4
+            for right in tables
+        ):
             seen.crooked.append(found)
 
 
@@ -266,10 +307,15 @@ def _order(seen: SkipObservation) -> Finding | None:
     for k, steps in seen.steps.items():
         allowed = reference.skipped_timesteps(T, k)
         if steps not in [[float(t) for t in way] for way in allowed]:
-            shown = ", ".join("mixed" if t != t else f"{t:g}" for t in steps[:T + 4]) or "none"
+            shown = ", ".join("mixed" if t != t else f"{t:g}" for t in steps[: T + 4]) or "none"
             due = " or ".join(dict.fromkeys(", ".join(map(str, way)) for way in allowed))
-            return Finding(f"the timesteps that naive_skip visits for k = {k}, T = {T}", due,
-                           shown + (", …" if len(steps) > T + 4 else ""), "naive_skip", SKIP)
+            return Finding(
+                f"the timesteps that naive_skip visits for k = {k}, T = {T}",
+                due,
+                shown + (", …" if len(steps) > T + 4 else ""),
+                "naive_skip",
+                SKIP,
+            )
     return None
 
 
@@ -287,7 +333,11 @@ def _ordinary(answer: Answer, seen: SkipObservation) -> Finding | None:
     if seen.crooked:
         step = seen.crooked[0]
         right = reference.step_tables(seen.schedule, "noise")
-        return Finding(checked, f"{right.a[step.t]:.4f} x + {right.b[step.t]:.4f} ε_θ + {right.sigma[step.t]:.4f} z",
-                       f"{step.p:.4f} x + {step.q:.4f} ε_θ + {step.sigma:.4f} z at t = {step.t}, "
-                       "without a call of p_sample", "naive_skip", SKIP)
+        return Finding(
+            checked,
+            f"{right.a[step.t]:.4f} x + {right.b[step.t]:.4f} ε_θ + {right.sigma[step.t]:.4f} z",
+            f"{step.p:.4f} x + {step.q:.4f} ε_θ + {step.sigma:.4f} z at t = {step.t}, without a call of p_sample",
+            "naive_skip",
+            SKIP,
+        )
     return None

@@ -77,13 +77,20 @@ def judge_fast_sample(bench: Bench) -> Judgement:
     for k in STRIDES:
         _observe_fast(answer, k, stub, seen)
     judges: list[Callable[[], Finding | None]] = [
-        lambda: _start(answer, seen), lambda: _timesteps(seen), lambda: _jumps(answer, seen, last=False),
-        lambda: _jumps(answer, seen, last=True), lambda: _deterministic(seen),
-        lambda: _other_predictors(answer, stub, seen), lambda: _kept(seen)]
+        lambda: _start(answer, seen),
+        lambda: _timesteps(seen),
+        lambda: _jumps(answer, seen, last=False),
+        lambda: _jumps(answer, seen, last=True),
+        lambda: _deterministic(seen),
+        lambda: _other_predictors(answer, stub, seen),
+        lambda: _kept(seen),
+    ]
     judgement = Judgement([judged(name, 0.0, judge) for name, judge in zip(names, judges, strict=True)], [seen])
     if any(steps and steps[0] != T - 1 and _is_grid(steps, k, which=(2,)) for k, steps in seen.steps.items()):
-        judgement.remarks.append("fast_sample visits the multiples of k: it takes pure noise, which is what x is at "
-                                 "T − 1, for x at a smaller t")
+        judgement.remarks.append(
+            "fast_sample visits the multiples of k: it takes pure noise, which is what x is at "
+            "T − 1, for x at a smaller t"
+        )
     return judgement
 
 
@@ -91,10 +98,18 @@ def _stub(bench: Bench, s: Schedule) -> Arrays:
     """Tables of a network whose output stands for x_0 = SLOPE x + SHARE pattern, with random signs and sizes."""
     shift = SHARE * bench.rng.choice([-1.0, 1.0], T) * bench.rng.uniform(0.6, 1.0, T)
     signal, spread = np.sqrt(s.ab), np.sqrt(1.0 - s.ab)
-    tables = {"gain.noise": (1.0 - signal * SLOPE) / spread, "shift.noise": -signal * shift / spread,
-              "gain.x0": np.full(T, SLOPE), "shift.x0": shift}
-    return {"x": np.clip(bench.normal(*IMAGES), -3, 3), "pattern": bench.uniform(-1.0, 1.0, *IMAGES[1:]),
-            "betas": s.betas.astype(np.float32), **{name: table.astype(np.float32) for name, table in tables.items()}}
+    tables = {
+        "gain.noise": (1.0 - signal * SLOPE) / spread,
+        "shift.noise": -signal * shift / spread,
+        "gain.x0": np.full(T, SLOPE),
+        "shift.x0": shift,
+    }
+    return {
+        "x": np.clip(bench.normal(*IMAGES), -3, 3),
+        "pattern": bench.uniform(-1.0, 1.0, *IMAGES[1:]),
+        "betas": s.betas.astype(np.float32),
+        **{name: table.astype(np.float32) for name, table in tables.items()},
+    }
 
 
 def _network(stub: Arrays, kind: str, x: Array, t: int) -> Array:
@@ -104,8 +119,11 @@ def _network(stub: Arrays, kind: str, x: Array, t: int) -> Array:
 
 def _observe_fast(answer: Answer, k: int, stub: Arrays, seen: FastObservation) -> None:
     seen.steps[k] = [low if low == high else float("nan") for low, high in answer.data["steps"].get(str(k), [])]
-    shown = [answer.arrays[f"shown.{k}.{i}"].astype(float) for i in range(len(seen.steps[k]))
-             if f"shown.{k}.{i}" in answer.arrays]
+    shown = [
+        answer.arrays[f"shown.{k}.{i}"].astype(float)
+        for i in range(len(seen.steps[k]))
+        if f"shown.{k}.{i}" in answer.arrays
+    ]
     result = take(answer, f"out.{k}", IMAGES, "")[0]
     again = take(answer, f"again.{k}", IMAGES, "")[0]
     seen.unsteady |= result is not None and again is not None and off(again, result) is not None
@@ -126,8 +144,17 @@ def _observe_fast(answer: Answer, k: int, stub: Arrays, seen: FastObservation) -
         (p, q), *_ = np.linalg.lstsq(columns, following.ravel(), rcond=None)
         left = columns @ np.array([p, q]) - following.ravel()
         p_error, q_error = left.std() * np.sqrt(np.abs(np.diag(np.linalg.pinv(columns.T @ columns))))
-        seen.jumps.append(Jump(k, int(t), None if later is None else int(later), float(p), float(q),
-                               float(np.abs(left).max()), (float(p_error), float(q_error))))
+        seen.jumps.append(
+            Jump(
+                k,
+                int(t),
+                None if later is None else int(later),
+                float(p),
+                float(q),
+                float(np.abs(left).max()),
+                (float(p_error), float(q_error)),
+            )
+        )
 
 
 def _is_grid(steps: list[float], k: int, which: tuple[int, ...] = (0, 1, 2)) -> bool:
@@ -151,10 +178,15 @@ def _start(answer: Answer, seen: FastObservation) -> Finding | None:
 def _timesteps(seen: FastObservation) -> Finding | None:
     for k, steps in seen.steps.items():
         if not _is_grid(steps, k):
-            shown = ", ".join("mixed" if t != t else f"{t:g}" for t in steps[:T + 4]) or "none"
+            shown = ", ".join("mixed" if t != t else f"{t:g}" for t in steps[: T + 4]) or "none"
             due = ", ".join(map(str, reference.fast_timesteps(T, k)[0]))
-            return Finding(f"the timesteps at which the network is asked for every = {k}, T = {T}", due,
-                           shown + (", …" if len(steps) > T + 4 else ""), "fast_sample", JUMP)
+            return Finding(
+                f"the timesteps at which the network is asked for every = {k}, T = {T}",
+                due,
+                shown + (", …" if len(steps) > T + 4 else ""),
+                "fast_sample",
+                JUMP,
+            )
     return None
 
 
@@ -174,7 +206,8 @@ def _jumps(answer: Answer, seen: FastObservation, last: bool) -> Finding | None:
             continue
         p, q = reference.ddim_tables(seen.schedule, jump.t, jump.following)
         got = f"{jump.p:.4f} x_t {jump.q:+.4f} ε_θ" + (
-            f" and up to {jump.residual:.3g} that neither explains" if jump.residual >= 1e-3 else "")
+            f" and up to {jump.residual:.3g} that neither explains" if jump.residual >= 1e-3 else ""
+        )
         goal = "x_0" if last else f"t = {jump.following}"
         where = f"fast_sample, every = {jump.k}, from t = {jump.t} to {goal} of T = {T}"
         return Finding(checked, f"{p:.4f} x_t {q:+.4f} ε_θ", got, where, JUMP)
@@ -184,8 +217,13 @@ def _jumps(answer: Answer, seen: FastObservation, last: bool) -> Finding | None:
 def _deterministic(seen: FastObservation) -> Finding | None:
     if not seen.unsteady:
         return None
-    return Finding("fast_sample called twice with the same x_T", "the same images",
-                   "others: it draws random numbers", "fast_sample", JUMP)
+    return Finding(
+        "fast_sample called twice with the same x_T",
+        "the same images",
+        "others: it draws random numbers",
+        "fast_sample",
+        JUMP,
+    )
 
 
 def _other_predictors(answer: Answer, stub: Arrays, seen: FastObservation) -> Finding | None:
@@ -255,22 +293,31 @@ def judge_diffusers_parity(bench: Bench) -> Judgement:
         return Judgement([Check(name, Verdict.SKIPPED, 0.0, 0.0, text) for name in names], remarks=[text])
     seen.configs = [answer.data["configs"].get(str(i), [{}, {}]) for i in range(TABLES)]
     judges: list[Callable[[], Finding | None]] = [
-        lambda: _pair(seen), lambda: _ddpm(answer, arrays, seen, 0), lambda: _grid(answer, 0),
-        lambda: _ddim(answer, arrays, seen, 0, last=False), lambda: _ddim(answer, arrays, seen, 0, last=True),
-        lambda: _any_schedule(answer, arrays, seen)]
+        lambda: _pair(seen),
+        lambda: _ddpm(answer, arrays, seen, 0),
+        lambda: _grid(answer, 0),
+        lambda: _ddim(answer, arrays, seen, 0, last=False),
+        lambda: _ddim(answer, arrays, seen, 0, last=True),
+        lambda: _any_schedule(answer, arrays, seen),
+    ]
     return Judgement([judged(name, 0.0, judge) for name, judge in zip(names, judges, strict=True)], [seen])
 
 
 def _pair(seen: ParityObservation) -> Finding | None:
     classes = [str(about.get("class")) for about in seen.configs[0]]
     if classes != ["DDPMScheduler", "DDIMScheduler"]:
-        return Finding("what diffusers_schedulers returns", "a DDPMScheduler and a DDIMScheduler",
-                       " and ".join(classes), "diffusers_schedulers")
+        return Finding(
+            "what diffusers_schedulers returns",
+            "a DDPMScheduler and a DDIMScheduler",
+            " and ".join(classes),
+            "diffusers_schedulers",
+        )
     counts = [str(about.get("num_train_timesteps")) for about in seen.configs[0]]
     if counts == [str(LONG)] * 2:
         return None
-    return Finding("the schedulers' number of timesteps", f"T = {LONG} for both", " and ".join(counts),
-                   "diffusers_schedulers")
+    return Finding(
+        "the schedulers' number of timesteps", f"T = {LONG} for both", " and ".join(counts), "diffusers_schedulers"
+    )
 
 
 def _ddpm(answer: Answer, arrays: Arrays, seen: ParityObservation, table: int) -> Finding | None:
@@ -291,8 +338,13 @@ def _ddpm(answer: Answer, arrays: Arrays, seen: ParityObservation, table: int) -
         if wrong:
             return Finding(checked, "the mean of the lab's step", wrong, "diffusers_schedulers", DDPM)
         if abs(sigma - right.sigma[t]) > 1e-3:
-            return Finding(checked, f"noise of standard deviation {right.sigma[t]:.4f}", f"{sigma:.4f}",
-                           "diffusers_schedulers", DDPM)
+            return Finding(
+                checked,
+                f"noise of standard deviation {right.sigma[t]:.4f}",
+                f"{sigma:.4f}",
+                "diffusers_schedulers",
+                DDPM,
+            )
     return None
 
 
@@ -301,9 +353,13 @@ def _grid(answer: Answer, table: int) -> Finding | None:
         k = LONG // count
         due, got = list(range(LONG - 1, -1, -k)), answer.data.get("grids", {}).get(str(table), {}).get(str(count), [])
         if got != due:
-            return Finding(f"the timesteps of the DDIMScheduler after set_timesteps({count}), T = {LONG}",
-                           ", ".join(map(str, due)), ", ".join(map(str, got[:LONG + 4])) or "none",
-                           "diffusers_schedulers", "T−1, T−1−k, T−1−2k, …, as fast_sample has it")
+            return Finding(
+                f"the timesteps of the DDIMScheduler after set_timesteps({count}), T = {LONG}",
+                ", ".join(map(str, due)),
+                ", ".join(map(str, got[: LONG + 4])) or "none",
+                "diffusers_schedulers",
+                "T−1, T−1−k, T−1−2k, …, as fast_sample has it",
+            )
     return None
 
 
@@ -331,9 +387,13 @@ def _ddim(answer: Answer, arrays: Arrays, seen: ParityObservation, table: int, l
 
 
 def _any_schedule(answer: Answer, arrays: Arrays, seen: ParityObservation) -> Finding | None:
-    found = (_ddpm(answer, arrays, seen, 1) or _ddim(answer, arrays, seen, 1, last=False)
-             or _ddim(answer, arrays, seen, 1, last=True))
+    found = (
+        _ddpm(answer, arrays, seen, 1)
+        or _ddim(answer, arrays, seen, 1, last=False)
+        or _ddim(answer, arrays, seen, 1, last=True)
+    )
     if found is None:
         return None
-    return Finding(f"{found.checked}, for another table of betas", found.expected, found.got, found.where,
-                   found.equation)
+    return Finding(
+        f"{found.checked}, for another table of betas", found.expected, found.got, found.where, found.equation
+    )

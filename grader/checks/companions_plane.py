@@ -21,12 +21,14 @@ from grader.torch_draws import TorchGenerator
 
 EQUATIONS = {
     "train_step": "w − lr ∂L/∂w, L = mean over N d entries of ([x_t, t/T] w − ε)², x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε   "
-                  "(DDPM Eq. 4, 14)",
+    "(DDPM Eq. 4, 14)",
     "sampler_loop": "x_{t−1} = 1/√α_t (x_t − β_t/√(1 − ᾱ_t) ε_θ) + √β_t z, z = 0 at t = 0   (DDPM Eq. 11, Algorithm 2)",
 }
 FUNCTIONS = {"train_step": "train_step", "sampler_loop": "sample"}
-TENSORS = {"train_step": ("x_clean", "w_model", "betas", "alpha_bar"),
-           "sampler_loop": ("w_model", "shape", "betas", "alpha_bar")}
+TENSORS = {
+    "train_step": ("x_clean", "w_model", "betas", "alpha_bar"),
+    "sampler_loop": ("w_model", "shape", "betas", "alpha_bar"),
+}
 NUMBERS = {"train_step": ("lr", "seed"), "sampler_loop": ("seed",)}
 FRESH = 4  # cases; the first has several points and features
 
@@ -99,17 +101,22 @@ def _judge(bench: Bench, exercise: str) -> Judgement:
     if isinstance(answer, ProbeFailure):
         return Judgement(lines_up(checks, [0.0] * len(checks), unless_left_alone(answer)))
     _observe(answer, exercise, seen)
-    judges = {"by_hand": lambda: _by_hand(seen),
-              "stored": lambda: _right(answer, exercise, seen, stored=True),
-              "fresh": lambda: _right(answer, exercise, seen, stored=False),
-              "repeatable": lambda: _repeatable(exercise, seen),
-              "inputs_kept": lambda: _inputs_kept(exercise, seen)}
+    judges = {
+        "by_hand": lambda: _by_hand(seen),
+        "stored": lambda: _right(answer, exercise, seen, stored=True),
+        "fresh": lambda: _right(answer, exercise, seen, stored=False),
+        "repeatable": lambda: _repeatable(exercise, seen),
+        "inputs_kept": lambda: _inputs_kept(exercise, seen),
+    }
     return Judgement([judged(name, 0.0, judges[name]) for name in checks], [seen])
 
 
 def _stored(exercise: str) -> list[WarmupCase]:
-    return [WarmupCase(golden.inputs, _size(golden.inputs), golden.out, stored=True)
-            for golden in goldens() if golden.exercise == exercise]
+    return [
+        WarmupCase(golden.inputs, _size(golden.inputs), golden.out, stored=True)
+        for golden in goldens()
+        if golden.exercise == exercise
+    ]
 
 
 def _fresh(bench: Bench, exercise: str) -> list[WarmupCase]:
@@ -142,8 +149,13 @@ def _observe(answer: Answer, exercise: str, seen: WarmupObservation) -> None:
         case.got = take(answer, f"out.{i}", case.expected.shape, "")[0]
         first, again = (answer.arrays.get(f"{key}.{i}") for key in ("out", "again"))
         seen.unsteady |= first is not None and again is not None and not _same(first, again)
-        changed += [name for name in TENSORS[exercise] if name not in changed and f"out.{i}" in answer.arrays
-                    and not np.array_equal(answer.arrays.get(f"{i}.{name}_after", np.empty(0)), case.inputs[name])]
+        changed += [
+            name
+            for name in TENSORS[exercise]
+            if name not in changed
+            and f"out.{i}" in answer.arrays
+            and not np.array_equal(answer.arrays.get(f"{i}.{name}_after", np.empty(0)), case.inputs[name])
+        ]
     seen.changed = tuple(changed)
 
 
@@ -154,8 +166,13 @@ def _same(first: NDArray[Any], again: NDArray[Any]) -> bool:
 def _by_hand(seen: WarmupObservation) -> Finding | None:
     if not seen.autograd:
         return None
-    return Finding("train_step under disabled gradients", "a gradient derived by hand",
-                   "a call of backward() or autograd.grad()", "train_step", EQUATIONS["train_step"])
+    return Finding(
+        "train_step under disabled gradients",
+        "a gradient derived by hand",
+        "a call of backward() or autograd.grad()",
+        "train_step",
+        EQUATIONS["train_step"],
+    )
 
 
 def _right(answer: Answer, exercise: str, seen: WarmupObservation, stored: bool) -> Finding | None:
@@ -173,20 +190,30 @@ def _right(answer: Answer, exercise: str, seen: WarmupObservation, stored: bool)
         if wrong:
             draws = draws_for(exercise, case.inputs, case.size)
             where = f"{name}, which draws t = {draws['t']}" if "t" in draws else name
-            return Finding(checked, "the result for the generators that the exercise names", wrong, where,
-                           EQUATIONS[exercise])
+            return Finding(
+                checked, "the result for the generators that the exercise names", wrong, where, EQUATIONS[exercise]
+            )
     return None
 
 
 def _repeatable(exercise: str, seen: WarmupObservation) -> Finding | None:
     if seen.autograd or not seen.unsteady:
         return None
-    return Finding(f"{FUNCTIONS[exercise]} called twice with the same arguments", "the same result",
-                   "another one: it depends on the global random state", FUNCTIONS[exercise], EQUATIONS[exercise])
+    return Finding(
+        f"{FUNCTIONS[exercise]} called twice with the same arguments",
+        "the same result",
+        "another one: it depends on the global random state",
+        FUNCTIONS[exercise],
+        EQUATIONS[exercise],
+    )
 
 
 def _inputs_kept(exercise: str, seen: WarmupObservation) -> Finding | None:
     if not seen.changed:
         return None
-    return Finding(f"{FUNCTIONS[exercise]} leaves its inputs as they are", "inputs unchanged after the call",
-                   f"{' and '.join(seen.changed)} changed in place", FUNCTIONS[exercise])
+    return Finding(
+        f"{FUNCTIONS[exercise]} leaves its inputs as they are",
+        "inputs unchanged after the call",
+        f"{' and '.join(seen.changed)} changed in place",
+        FUNCTIONS[exercise],
+    )

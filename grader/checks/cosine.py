@@ -15,8 +15,10 @@ from grader.sandbox import Answer, ProbeFailure
 
 LENGTHS = (1000, 50, 10)
 BETA_1, BETA_T = 1e-4, 0.02
-EQUATION = ("β_t = min(1 − ᾱ_t/ᾱ_{t−1}, 0.999), ᾱ_t = f(t)/f(0), f(t) = cos²((t/T + s)/(1 + s) · π/2), s = 0.008   "
-            "(Nichol & Dhariwal 2021, Eq. 17)")
+EQUATION = (
+    "β_t = min(1 − ᾱ_t/ᾱ_{t−1}, 0.999), ᾱ_t = f(t)/f(0), f(t) = cos²((t/T + s)/(1 + s) · π/2), s = 0.008   "
+    "(Nichol & Dhariwal 2021, Eq. 17)"
+)
 POINTS = {"form": 0.5, "table": 2.0, "start": 0.5, "end": 0.5, "alpha_bar": 0.5}
 # Small betas are judged relative to their size: an absolute tolerance would not see the first hundred. A table made in
 # float32 is off by up to 0.3% at t = 0 of T = 1000.
@@ -38,8 +40,20 @@ class CosineObservation:
 
 def judge_cosine(bench: Bench) -> Judgement:
     seen = CosineObservation()
-    answers = {T: asked(lambda T=T: bench.ask("schedule_tables", {  # type: ignore[misc]
-        "T": T, "beta_1": BETA_1, "beta_T": BETA_T, "mode": "cosine"})) for T in LENGTHS}
+    answers = {
+        T: asked(
+            lambda T=T: bench.ask(
+                "schedule_tables",
+                {  # type: ignore[misc]
+                    "T": T,
+                    "beta_1": BETA_1,
+                    "beta_T": BETA_T,
+                    "mode": "cosine",
+                },
+            )
+        )
+        for T in LENGTHS
+    }
     for T, answer in answers.items():
         if isinstance(answer, ProbeFailure):
             continue
@@ -49,14 +63,17 @@ def judge_cosine(bench: Bench) -> Judgement:
             seen.betas[T] = betas
     clips = bench.policy.cosine_clips
     bounds = " or ".join(map(str, clips))
-    judges: dict[str, Callable[[dict[int, Answer]], Finding | None]] = {"form": _form,
-              "table": lambda a: _compare(a, clips, _between, "the cosine betas between the ends"),
-              "start": lambda a: _compare(a, clips, _start, f"the first beta, and all betas below {SMALL}"),
-              "end": lambda a: _compare(a, clips, _end, f"the last two betas, clipped at {bounds}"),
-              "alpha_bar": _alpha_bar}
+    judges: dict[str, Callable[[dict[int, Answer]], Finding | None]] = {
+        "form": _form,
+        "table": lambda a: _compare(a, clips, _between, "the cosine betas between the ends"),
+        "start": lambda a: _compare(a, clips, _start, f"the first beta, and all betas below {SMALL}"),
+        "end": lambda a: _compare(a, clips, _end, f"the last two betas, clipped at {bounds}"),
+        "alpha_bar": _alpha_bar,
+    }
 
     def run(name: str) -> Finding | None:
         return judges[name]({T: answered(answer) for T, answer in answers.items()})
+
     return Judgement([judged(name, points, partial(run, name)) for name, points in POINTS.items()], [seen])
 
 
@@ -112,9 +129,14 @@ def _first_wrong(answers: dict[int, Answer], clip: float, part: Part, checked: s
         wrong = np.flatnonzero(part(right) & ~(np.abs(got - right.betas) <= allowed))  # NaN is wrong
         if len(wrong):
             t = wrong[np.nan_to_num(np.abs(got[wrong] / right.betas[wrong] - 1), nan=np.inf).argmax()]
-            return Finding(f"{checked}, T = {T}", f"β = {right.betas[t]:.6g} at t = {t}",
-                           f"β = {got[t]:.6g}; {len(wrong)} of {int(part(right).sum())} betas differ by more than "
-                           "0.5%, or a clipped one by more than 0.0002", "BaseScheduler", EQUATION)
+            return Finding(
+                f"{checked}, T = {T}",
+                f"β = {right.betas[t]:.6g} at t = {t}",
+                f"β = {got[t]:.6g}; {len(wrong)} of {int(part(right).sum())} betas differ by more than "
+                "0.5%, or a clipped one by more than 0.0002",
+                "BaseScheduler",
+                EQUATION,
+            )
     return None
 
 
@@ -127,9 +149,13 @@ def _alpha_bar(answers: dict[int, Answer]) -> Finding | None:
             got = f"shape {ab.shape}, {int((~np.isfinite(ab)).sum())} not finite"
             return Finding(checked, f"{T} finite numbers", got, "BaseScheduler", EQUATION)
         if not (np.diff(ab) < 0).all() or ab[-1] < 0:
-            return Finding(checked, "a strictly falling table from nearly 1 to nearly 0",
-                           f"{ab[0]:.4f} … {ab[-1]:.4f}, {int((np.diff(ab) >= 0).sum())} steps that do not fall",
-                           "BaseScheduler", EQUATION)
+            return Finding(
+                checked,
+                "a strictly falling table from nearly 1 to nearly 0",
+                f"{ab[0]:.4f} … {ab[-1]:.4f}, {int((np.diff(ab) >= 0).sum())} steps that do not fall",
+                "BaseScheduler",
+                EQUATION,
+            )
         wrong = off(ab, Schedule.cosine(T).ab, ALPHA_BAR_ATOL)
         if wrong:
             return Finding(checked, "a table that falls along a squared cosine", wrong, "BaseScheduler", EQUATION)

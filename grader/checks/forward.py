@@ -68,8 +68,11 @@ def judge_add_noise(bench: Bench) -> Judgement:
 def network_coefficients(bench: Bench, features: int) -> Arrays:
     """Arbitrary coefficients of the stand-in network for points (2) or images (channels)."""
     weight, sign = bench.uniform(0.3, 1.0, features, features), np.sign(bench.normal(features, features))
-    return {"weight": weight * sign,
-            "slope": bench.uniform(0.1, 0.3, features), "bias": bench.uniform(0.2, 0.5, features)}
+    return {
+        "weight": weight * sign,
+        "slope": bench.uniform(0.1, 0.3, features),
+        "bias": bench.uniform(0.2, 0.5, features),
+    }
 
 
 def _judge(bench: Bench, case: _Case, points: dict[str, float]) -> Judgement:
@@ -77,8 +80,9 @@ def _judge(bench: Bench, case: _Case, points: dict[str, float]) -> Judgement:
     given_inputs, drawn_inputs = _inputs(bench, case, schedule.T)
     given = asked(lambda: _ask(bench, case, given_inputs))
     drawn = asked(lambda: _ask(bench, case, drawn_inputs))
-    seen = ForwardObservation(schedule, np.full(schedule.T, np.nan), np.full(schedule.T, np.nan), np.inf,
-                              int(given_inputs["t"][0]))
+    seen = ForwardObservation(
+        schedule, np.full(schedule.T, np.nan), np.full(schedule.T, np.nan), np.inf, int(given_inputs["t"][0])
+    )
     judgement = Judgement(observations=[seen])
     findings = {
         "closed_form": lambda: _closed_form(answered(given), given_inputs, case, schedule, seen),
@@ -98,10 +102,15 @@ def _inputs(bench: Bench, case: _Case, T: int) -> tuple[Arrays, Arrays]:
     t = bench.rng.permutation(np.tile(np.arange(T), 8 if len(case.small) == 1 else 3)).astype(np.int64)
     while t[0] in (0, T - 1):  # the first t tells "one t for the whole batch" from a clamped index
         t = bench.rng.permutation(t)
-    given: Arrays = {"x0": bench.uniform(-0.9, 0.9, len(t), *case.small), "t": t,
-                     "noise": bench.normal(len(t), *case.small)}
-    drawn: Arrays = {"x0": bench.uniform(-0.9, 0.9, *case.large),
-                     "t": bench.rng.integers(0, T, case.large[0]).astype(np.int64)}
+    given: Arrays = {
+        "x0": bench.uniform(-0.9, 0.9, len(t), *case.small),
+        "t": t,
+        "noise": bench.normal(len(t), *case.small),
+    }
+    drawn: Arrays = {
+        "x0": bench.uniform(-0.9, 0.9, *case.large),
+        "t": bench.rng.integers(0, T, case.large[0]).astype(np.int64),
+    }
     drawn["t"][0] = t[0]  # so that one t for the batch has the same coefficients in both
     return given, drawn
 
@@ -111,8 +120,9 @@ def _ask(bench: Bench, case: _Case, inputs: Arrays) -> Answer:
     return bench.ask(case.name, SHORT | {"seed": bench.seed()}, inputs | stub)
 
 
-def _closed_form(answer: Answer, inputs: Arrays, case: _Case, schedule: Schedule,
-                 seen: ForwardObservation) -> Finding | None:
+def _closed_form(
+    answer: Answer, inputs: Arrays, case: _Case, schedule: Schedule, seen: ForwardObservation
+) -> Finding | None:
     checked = f"{case.name}(x_0, t, noise) with every t of T = {schedule.T} mixed in one batch"
     xt, finding = take(answer, "xt", inputs["x0"].shape, checked)
     if xt is None:
@@ -123,8 +133,13 @@ def _closed_form(answer: Answer, inputs: Arrays, case: _Case, schedule: Schedule
     if wrong is None:
         return None
     by_t = [int(t) for t in range(schedule.T) if off(xt[inputs["t"] == t], expected[inputs["t"] == t])]
-    return Finding(checked, "the closed form of q(x_t | x_0)", wrong,
-                   f"{case.name}, wrong at t = {', '.join(map(str, by_t))}", EQUATION)
+    return Finding(
+        checked,
+        "the closed form of q(x_t | x_0)",
+        wrong,
+        f"{case.name}, wrong at t = {', '.join(map(str, by_t))}",
+        EQUATION,
+    )
 
 
 def _fit(seen: ForwardObservation, xt: Array, inputs: Arrays) -> None:
@@ -155,8 +170,9 @@ def _implied_noise(xt: Array, x0: NDArray[np.float32], t: NDArray[np.int64], see
     return np.asarray((xt - a * x0) / b)
 
 
-def _drawn_noise(answer: Answer, inputs: Arrays, case: _Case, schedule: Schedule,
-                 seen: ForwardObservation) -> Finding | None:
+def _drawn_noise(
+    answer: Answer, inputs: Arrays, case: _Case, schedule: Schedule, seen: ForwardObservation
+) -> Finding | None:
     checked = f"{case.name}(x_0, t) without noise: it draws its own from N(0, I)"
     xt, finding = take(answer, "xt", inputs["x0"].shape, checked)
     if xt is None:
@@ -164,20 +180,29 @@ def _drawn_noise(answer: Answer, inputs: Arrays, case: _Case, schedule: Schedule
     seen.noise = not_standard_normal(_implied_noise(xt, inputs["x0"], inputs["t"], seen))
     if seen.noise is None:
         return None
-    return Finding(checked, "fresh, independent draws from N(0, 1) for every coordinate of every sample",
-                   seen.noise, case.name, EQUATION)
+    return Finding(
+        checked,
+        "fresh, independent draws from N(0, 1) for every coordinate of every sample",
+        seen.noise,
+        case.name,
+        EQUATION,
+    )
 
 
-def _returned_noise(given: Answer, given_inputs: Arrays, drawn: Answer, drawn_inputs: Arrays,
-                    seen: ForwardObservation) -> Finding | None:
+def _returned_noise(
+    given: Answer, given_inputs: Arrays, drawn: Answer, drawn_inputs: Arrays, seen: ForwardObservation
+) -> Finding | None:
     checked = "the second value that add_noise returns"
     for answer, inputs in ((given, given_inputs), (drawn, drawn_inputs)):
         eps, finding = take(answer, "eps", inputs["x0"].shape, checked)
         if eps is None:
             seen.pair = "malformed" if "eps" in answer.arrays else "absent"
             return finding
-        used = inputs["noise"].astype(float) if "noise" in inputs else _implied_noise(
-            answer.arrays["xt"].astype(float), inputs["x0"], inputs["t"], seen)
+        used = (
+            inputs["noise"].astype(float)
+            if "noise" in inputs
+            else _implied_noise(answer.arrays["xt"].astype(float), inputs["x0"], inputs["t"], seen)
+        )
         wrong = off(eps, used, atol=1e-3)  # dividing by b_t enlarges float32 rounding
         if wrong:
             seen.pair = "given" if "noise" in inputs else "drawn"
@@ -189,12 +214,24 @@ def _inputs_kept(answer: Answer, inputs: Arrays, case: _Case, seen: ForwardObser
     unused = [name for name, table in (("noise", seen.b), ("x_0", seen.a)) if np.abs(table).max() < 1e-3]
     if np.isinf(seen.residual) or (seen.residual < 1e-3 and unused):
         # Leaving its inputs alone is no merit of a function that does nothing with them.
-        return Finding(f"{case.name} leaves its inputs as they are, and makes x_t of them", "x_t made of x_0 and noise",
-                       f"no trace of {unused[0]} in x_t" if unused else "no x_t", case.name, EQUATION)
+        return Finding(
+            f"{case.name} leaves its inputs as they are, and makes x_t of them",
+            "x_t made of x_0 and noise",
+            f"no trace of {unused[0]} in x_t" if unused else "no x_t",
+            case.name,
+            EQUATION,
+        )
     names = {"x0": "x_0", "noise": "noise", "t": "t"}
-    seen.changed = tuple(label for key, label in names.items()
-                         if not np.array_equal(answer.arrays.get(f"{key}_after", np.zeros(0)), inputs[key]))
+    seen.changed = tuple(
+        label
+        for key, label in names.items()
+        if not np.array_equal(answer.arrays.get(f"{key}_after", np.zeros(0)), inputs[key])
+    )
     if not seen.changed:
         return None
-    return Finding(f"{case.name} leaves its inputs as they are", "inputs unchanged after the call",
-                   f"{' and '.join(seen.changed)} changed in place", case.name)
+    return Finding(
+        f"{case.name} leaves its inputs as they are",
+        "inputs unchanged after the call",
+        f"{' and '.join(seen.changed)} changed in place",
+        case.name,
+    )

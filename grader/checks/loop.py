@@ -71,9 +71,14 @@ def judge_p_sample_loop(bench: Bench) -> Judgement:
         seen = _observe_inline(answer, stub)
     # The lab's decorator on p_sample keeps no gradient either: only a loop that keeps one both ways is wrong.
     seen.requires_grad = bool(stand_in.data["requires_grad"]) and (
-        isinstance(inline, ProbeFailure) or bool(inline.data["requires_grad"]))
-    judges = {"start": lambda: _start(stand_in, seen), "order": lambda: _order(seen),
-              "chain": lambda: _chain(stand_in, seen), "no_gradient": lambda: _no_gradient(seen)}
+        isinstance(inline, ProbeFailure) or bool(inline.data["requires_grad"])
+    )
+    judges = {
+        "start": lambda: _start(stand_in, seen),
+        "order": lambda: _order(seen),
+        "chain": lambda: _chain(stand_in, seen),
+        "no_gradient": lambda: _no_gradient(seen),
+    }
     return Judgement([judged(name, POINTS[name], judge) for name, judge in judges.items()], [seen])
 
 
@@ -82,8 +87,9 @@ def _observe_stand_in(answer: Answer, offset: NDArray[np.float32]) -> LoopObserv
     shown = [answer.arrays[f"shown.{k}"].astype(float) for k in range(len(steps)) if f"shown.{k}" in answer.arrays]
     seen = LoopObservation(T, steps, start=shown[0] if shown else None)
     table = np.asarray(offset, dtype=float)
-    after = [GAIN * x + table[int(np.clip(np.nan_to_num(t), 0, len(table) - 1))]
-             for x, t in zip(shown, steps, strict=False)]
+    after = [
+        GAIN * x + table[int(np.clip(np.nan_to_num(t), 0, len(table) - 1))] for x, t in zip(shown, steps, strict=False)
+    ]
     _link(seen, shown, after, answer.arrays["out"].astype(float), lambda k: 1e-4)
     return seen
 
@@ -112,8 +118,9 @@ def _observe_inline(answer: Answer, stub: Arrays) -> LoopObservation:
     return seen
 
 
-def _link(seen: LoopObservation, shown: list[Array], after: list[Array], out: Array,
-          slack: Callable[[int], float]) -> None:
+def _link(
+    seen: LoopObservation, shown: list[Array], after: list[Array], out: Array, slack: Callable[[int], float]
+) -> None:
     """Find the first state that does not follow from the one before, and which state was returned."""
     for k in range(1, len(shown)):
         if shown[k].shape != after[k - 1].shape or off(shown[k], after[k - 1], slack(k - 1)):
@@ -144,9 +151,14 @@ def _start(answer: Answer, seen: LoopObservation) -> Finding | None:
 def _order(seen: LoopObservation) -> Finding | None:
     if seen.steps == [float(t) for t in reversed(range(T))]:
         return None
-    shown = ", ".join("mixed" if np.isnan(t) else f"{t:g}" for t in seen.steps[:T + 4]) or "none"
-    return Finding(f"the timesteps that the loop visits, T = {T}", f"{T - 1}, {T - 2}, …, 1, 0, once each",
-                   shown + (", …" if len(seen.steps) > T + 4 else ""), "p_sample_loop", ALGORITHM)
+    shown = ", ".join("mixed" if np.isnan(t) else f"{t:g}" for t in seen.steps[: T + 4]) or "none"
+    return Finding(
+        f"the timesteps that the loop visits, T = {T}",
+        f"{T - 1}, {T - 2}, …, 1, 0, once each",
+        shown + (", …" if len(seen.steps) > T + 4 else ""),
+        "p_sample_loop",
+        ALGORITHM,
+    )
 
 
 def _chain(answer: Answer, seen: LoopObservation) -> Finding | None:
@@ -155,11 +167,17 @@ def _chain(answer: Answer, seen: LoopObservation) -> Finding | None:
     if out is None:
         return malformed
     if len(seen.steps) < 2:
-        return Finding(checked, "a chain of steps", "a single step" if seen.steps else "no step at all",
-                       "p_sample_loop", ALGORITHM)
+        return Finding(
+            checked, "a chain of steps", "a single step" if seen.steps else "no step at all", "p_sample_loop", ALGORITHM
+        )
     if seen.broken_link is not None:
-        return Finding(checked, f"x after step {seen.broken_link} goes into step {seen.broken_link + 1}",
-                       "something else went in", "p_sample_loop", ALGORITHM)
+        return Finding(
+            checked,
+            f"x after step {seen.broken_link} goes into step {seen.broken_link + 1}",
+            "something else went in",
+            "p_sample_loop",
+            ALGORITHM,
+        )
     if seen.returned != "last":
         named = {"first": "the points it started from", "earlier": "an earlier state"}
         what = named.get(seen.returned, "something else")
@@ -169,10 +187,19 @@ def _chain(answer: Answer, seen: LoopObservation) -> Finding | None:
 
 def _no_gradient(seen: LoopObservation) -> Finding | None:
     if not seen.steps:
-        return Finding("p_sample_loop keeps no gradient", "a loop of reverse steps without gradient history",
-                       "no step at all", "p_sample_loop", ALGORITHM)
+        return Finding(
+            "p_sample_loop keeps no gradient",
+            "a loop of reverse steps without gradient history",
+            "no step at all",
+            "p_sample_loop",
+            ALGORITHM,
+        )
     if not seen.requires_grad:
         return None
-    return Finding("p_sample_loop keeps no gradient", "a result without gradient history",
-                   "a result that requires a gradient: T steps of activations stay in memory", "p_sample_loop",
-                   "torch.no_grad() around the loop")
+    return Finding(
+        "p_sample_loop keeps no gradient",
+        "a result without gradient history",
+        "a result that requires a gradient: T steps of activations stay in memory",
+        "p_sample_loop",
+        "torch.no_grad() around the loop",
+    )

@@ -100,8 +100,13 @@ COMPUTE_LOSS = _Loss("compute_loss", "compute_loss", "noise", (2,), {"timesteps"
 IMAGE_LOSSES = {
     "noise": _Loss("get_loss_noise", "get_loss", "noise", (3, 6, 6), OF_THREE),
     "x0": _Loss("get_loss_x0", "get_loss", "x0", (3, 6, 6), OF_THREE),
-    "mean": _Loss("get_loss_mean", "get_loss", "mean", (3, 6, 6),
-                  {"timesteps": 1.0, "target": 2.0, "target_t0": 0.5, "gradient": 0.5}),
+    "mean": _Loss(
+        "get_loss_mean",
+        "get_loss",
+        "mean",
+        (3, 6, 6),
+        {"timesteps": 1.0, "target": 2.0, "target_t0": 0.5, "gradient": 0.5},
+    ),
 }
 
 
@@ -137,11 +142,14 @@ def _has_t0(trial: Trial, wanted: bool) -> bool:
 def _stand_ins(bench: Bench, loss: _Loss) -> Arrays:
     features = loss.sample[0]
     return network_coefficients(bench, features) | {
-        "signal": bench.uniform(0.4, 0.9, T + 2), "spread": bench.uniform(0.4, 0.9, T + 2)}
+        "signal": bench.uniform(0.4, 0.9, T + 2),
+        "spread": bench.uniform(0.4, 0.9, T + 2),
+    }
 
 
-def _ask(bench: Bench, loss: _Loss, stub: Arrays, trials: int, batch: int, into: list[Trial],
-         seen: LossObservation) -> Answer:
+def _ask(
+    bench: Bench, loss: _Loss, stub: Arrays, trials: int, batch: int, into: list[Trial], seen: LossObservation
+) -> Answer:
     inputs = {f"x0.{i}": bench.uniform(-0.9, 0.9, batch, *loss.sample) for i in range(trials)}
     params = SHORT | {"seeds": [bench.seed() for _ in range(trials)], "predictor": loss.predictor}
     answer = bench.ask(loss.probe, params, stub | inputs)
@@ -173,8 +181,17 @@ def _trial(i: int, record: dict[str, int], answer: Answer, x0: Array, stub: Arra
         eps = used
         stand_in = partial(_mixture, stub["signal"].astype(float), stub["spread"].astype(float))
         mixed = any(np.allclose(x_t, mix(t_noising, x0, eps), atol=1e-5) for mix in (stand_in, closed_form))
-    return Trial(x0, eps, t, np.asarray(t_noising, dtype=float), x_t, network_output(stub, x_t, steps),
-                 arrays[f"{i}.loss"].astype(float), record["noising_calls"], mixed)
+    return Trial(
+        x0,
+        eps,
+        t,
+        np.asarray(t_noising, dtype=float),
+        x_t,
+        network_output(stub, x_t, steps),
+        arrays[f"{i}.loss"].astype(float),
+        record["noising_calls"],
+        mixed,
+    )
 
 
 def _spread_over(eps: NDArray[Any], shape: tuple[int, ...]) -> Array | None:
@@ -222,8 +239,13 @@ def agrees(value: float, predicted: float) -> bool:
 
 
 def _no_network(loss: _Loss) -> Finding:
-    return Finding(f"{loss.name} asks the network about (x_t, t)", "the network called once on the noisy batch",
-                   "it was not called on a batch of that shape", loss.name, EQUATIONS[loss.predictor])
+    return Finding(
+        f"{loss.name} asks the network about (x_t, t)",
+        "the network called once on the noisy batch",
+        "it was not called on a batch of that shape",
+        loss.name,
+        EQUATIONS[loss.predictor],
+    )
 
 
 def _timesteps(answer: Answer, loss: _Loss, seen: LossObservation) -> Finding | None:
@@ -262,11 +284,17 @@ def _noise(loss: _Loss, seen: LossObservation) -> Finding | None:
     checked = f"what {loss.name} shows to the network"
     expected = "x_t, made of x_0 and noise ε ~ N(0, I) by the forward process"
     if not all(trial.mixed for trial in seen.large + seen.trials):
-        return Finding(checked, expected, "a tensor that is not the x_t of this x_0 and this noise", loss.name,
-                       EQUATIONS[loss.predictor])
+        return Finding(
+            checked,
+            expected,
+            "a tensor that is not the x_t of this x_0 and this noise",
+            loss.name,
+            EQUATIONS[loss.predictor],
+        )
     seen.noise_problem = not_standard_normal(np.concatenate([trial.eps for trial in seen.large]))
     if seen.noise_problem is None and any(
-            np.array_equal(a.eps, b.eps) for a, b in pairwise(seen.large) if a.eps.shape == b.eps.shape):
+        np.array_equal(a.eps, b.eps) for a, b in pairwise(seen.large) if a.eps.shape == b.eps.shape
+    ):
         seen.noise_problem = "the same noise at every call"
     if seen.noise_problem is None:
         return None
@@ -282,17 +310,29 @@ def _target(answer: Answer, loss: _Loss, seen: LossObservation, chosen: Callable
     if not trials:  # t = 0 was never drawn, or always: the timesteps check says why
         return Finding(checked, "batches with and without t = 0", "t is not drawn uniformly", loss.name)
     if any(trial.loss.size != 1 for trial in trials):
-        return Finding(checked, "one number, the mean over all entries",
-                       f"a tensor of shape {trials[0].loss.shape}", loss.name, EQUATIONS[loss.predictor])
-    explained = [[agrees(trial.value, mean_square(target, trial.out)) for target in right_targets(seen, trial)]
-                 for trial in trials]
+        return Finding(
+            checked,
+            "one number, the mean over all entries",
+            f"a tensor of shape {trials[0].loss.shape}",
+            loss.name,
+            EQUATIONS[loss.predictor],
+        )
+    explained = [
+        [agrees(trial.value, mean_square(target, trial.out)) for target in right_targets(seen, trial)]
+        for trial in trials
+    ]
     if any(all(column) for column in zip(*explained, strict=True)):
         return None
     k = next(k for k, row in enumerate(explained) if not any(row)) if not all(map(any, explained)) else 0
     trial = trials[k]
     wanted = mean_square(next(iter(right_targets(seen, trial))), trial.out)
-    return Finding(checked, f"{wanted:.5f}, recomputed from what the network was shown",
-                   f"{trial.value:.5f}", f"{loss.name}, t = {trial.t.tolist()}", EQUATIONS[loss.predictor])
+    return Finding(
+        checked,
+        f"{wanted:.5f}, recomputed from what the network was shown",
+        f"{trial.value:.5f}",
+        f"{loss.name}, t = {trial.t.tolist()}",
+        EQUATIONS[loss.predictor],
+    )
 
 
 def _gradient(answer: Answer, loss: _Loss, seen: LossObservation, stub: Arrays) -> Finding | None:

@@ -78,8 +78,9 @@ class _Step:
 
 
 P_SAMPLE = _Step("p_sample", "p_sample", "noise", POINTS, ("int", "[1]", "[B]", "0-d"))
-IMAGE_STEPS = {p: _Step(f"step_predict_{p}", "step", p, IMAGES, ("0-d", "int", "[1]", "[B]"))
-               for p in ("noise", "x0", "mean")}
+IMAGE_STEPS = {
+    p: _Step(f"step_predict_{p}", "step", p, IMAGES, ("0-d", "int", "[1]", "[B]")) for p in ("noise", "x0", "mean")
+}
 
 
 def judge_p_sample(bench: Bench) -> Judgement:
@@ -120,8 +121,11 @@ def _run(bench: Bench, step: _Step, schedule: Schedule, t: int, seen: StepObserv
         seen.x_shown[t] = bool(np.allclose(answer.arrays.get("net.0.x", np.nan), xt, atol=1e-6))
     else:
         # The predictions of a perfect network: an x_0 inside [-1, 1], so that editions that clamp it are right too.
-        outputs: Arrays = {"noise": eps, "x0": x0,
-                   "mean": reference.posterior_mean(schedule, x0.astype(float), xt.astype(float), index)}
+        outputs: Arrays = {
+            "noise": eps,
+            "x0": x0,
+            "mean": reference.posterior_mean(schedule, x0.astype(float), xt.astype(float), index),
+        }
         out32 = np.asarray(outputs[step.predictor], dtype=np.float32)
         answer = bench.ask(step.probe, params | {"predictor": step.predictor}, {"x": xt, "out": out32})
         out, zero_out = out32.astype(float), np.zeros(step.shape)
@@ -135,8 +139,9 @@ def _network(arrays: Arrays, x: NDArray[np.float32], t: float) -> Array:
     return np.asarray(x.astype(float) @ weight.T + t * slope + bias)
 
 
-def _observe(answer: Answer, xt: Array, out: Array, zero_out: Array, step: _Step, t: int,
-             seen: StepObservation) -> None:
+def _observe(
+    answer: Answer, xt: Array, out: Array, zero_out: Array, step: _Step, t: int, seen: StepObservation
+) -> None:
     """Fit of_x - of_zeros = a x_t + b out; what of_zeros holds beyond b zero_out is the noise."""
     of_x, of_zeros = (take(answer, name, step.shape, step.name)[0] for name in ("of_x", "of_zeros"))
     if of_x is None or of_zeros is None:
@@ -192,9 +197,11 @@ def _wrong_coefficients(seen: StepObservation, right: StepTables, t: int) -> str
     """How (a_t, b_t) differ from the right ones, or None."""
     if seen.residual[t] > 1e-3:
         return f"no a_t x_t + b_t out explains the result: up to {seen.residual[t]:.3g} is left over"
-    parts = [f"{name} = {got:.5f} instead of {want:.5f}"
-             for name, got, want in (("a_t", seen.a[t], right.a[t]), ("b_t", seen.b[t], right.b[t]))
-             if off(np.asarray(got), np.asarray(want))]
+    parts = [
+        f"{name} = {got:.5f} instead of {want:.5f}"
+        for name, got, want in (("a_t", seen.a[t], right.a[t]), ("b_t", seen.b[t], right.b[t]))
+        if off(np.asarray(got), np.asarray(want))
+    ]
     return f"x_{{t−1}} = a_t x_t + b_t out + noise with {', '.join(parts)}" if parts else None
 
 
@@ -207,13 +214,23 @@ def _mean(run: Answer | ProbeFailure, step: _Step, seen: StepObservation, t: int
     if step is P_SAMPLE and (not seen.x_shown[t] or abs(seen.t_shown[t] - t) > 1e-6):
         shown = f"t = {seen.t_shown[t]:g}" if seen.x_shown[t] else "other points than x_t"
         shown = "nothing" if np.isnan(seen.t_shown[t]) else shown
-        return Finding(checked, f"the network is asked for the noise of x_t at t = {t}", f"it was shown {shown}",
-                       _where(answer, step, t), EQUATIONS["noise"])
+        return Finding(
+            checked,
+            f"the network is asked for the noise of x_t at t = {t}",
+            f"it was shown {shown}",
+            _where(answer, step, t),
+            EQUATIONS["noise"],
+        )
     wrong = _wrong_coefficients(seen, reference.step_tables(seen.schedule, step.predictor), t)
     if wrong is None:
         return None
-    return Finding(checked, f"the mean of the reverse step for the predictor '{step.predictor}'", wrong,
-                   _where(answer, step, t), EQUATIONS[step.predictor])
+    return Finding(
+        checked,
+        f"the mean of the reverse step for the predictor '{step.predictor}'",
+        wrong,
+        _where(answer, step, t),
+        EQUATIONS[step.predictor],
+    )
 
 
 def _variance(run: Answer | ProbeFailure, step: _Step, seen: StepObservation, t: int, bench: Bench) -> Finding | None:
@@ -221,8 +238,10 @@ def _variance(run: Answer | ProbeFailure, step: _Step, seen: StepObservation, t:
     malformed = _well_formed(answer, step, t)
     if malformed:
         return malformed
-    right = {name: float(reference.step_tables(seen.schedule, step.predictor, name).sigma[t])
-             for name in bench.policy.variances}
+    right = {
+        name: float(reference.step_tables(seen.schedule, step.predictor, name).sigma[t])
+        for name in bench.policy.variances
+    }
     checked = f"the noise that {step.name} adds at t = {t} of T = {SHORT['T']}"
     expected = "z ~ N(0, I) times " + " or ".join(f"σ_t = {sigma:.4f} ({name})" for name, sigma in right.items())
     if all(abs(seen.sigma[t] / sigma - 1.0) > seen.slack[t] for sigma in right.values()):
@@ -240,14 +259,19 @@ def _last_step(run: Answer | ProbeFailure, step: _Step, seen: StepObservation) -
         return malformed
     checked = f"{step.name} at t = 0, the last step: the mean alone, no noise"
     if seen.offset[0] > NO_NOISE:
-        got = (f"noise of standard deviation {seen.sigma[0]:.4f}" if seen.sigma[0] > NO_NOISE
-               else f"a number of size {seen.offset[0]:.4f} added to the mean")
-        return Finding(checked, "no noise at t = 0", got, _where(answer, step, 0),
-                       "z = 0 in the last step   (DDPM Algorithm 2)")
+        got = (
+            f"noise of standard deviation {seen.sigma[0]:.4f}"
+            if seen.sigma[0] > NO_NOISE
+            else f"a number of size {seen.offset[0]:.4f} added to the mean"
+        )
+        return Finding(
+            checked, "no noise at t = 0", got, _where(answer, step, 0), "z = 0 in the last step   (DDPM Algorithm 2)"
+        )
     if step.predictor == "mean" and all(sigma <= NO_NOISE for sigma in seen.sigma.values()):
         # Leaving the noise out at t = 0 is no merit of a step that hands its input on at every t.
-        return Finding(checked, "noise at every t but this one", "no noise at any t", _where(answer, step, 0),
-                       EQUATIONS["mean"])
+        return Finding(
+            checked, "noise at every t but this one", "no noise at any t", _where(answer, step, 0), EQUATIONS["mean"]
+        )
     wrong = _wrong_coefficients(seen, reference.step_tables(seen.schedule, step.predictor), 0)
     if wrong is None:
         return None

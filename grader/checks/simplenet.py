@@ -36,8 +36,13 @@ class NetworkObservation:
 
 def judge_simplenet(bench: Bench) -> Judgement:
     seen = NetworkObservation()
-    judges = {"shape": (1.0, _shape), "time": (1.0, _time), "nonlinear": (0.5, _nonlinear),
-              "gradient": (0.5, _gradient), "learns": (1.0, _learns)}
+    judges = {
+        "shape": (1.0, _shape),
+        "time": (1.0, _time),
+        "nonlinear": (0.5, _nonlinear),
+        "gradient": (0.5, _gradient),
+        "learns": (1.0, _learns),
+    }
     checks = [judged(name, points, partial(judge, bench, seen)) for name, (points, judge) in judges.items()]
     return Judgement(checks, [seen], seen.remarks)
 
@@ -47,8 +52,15 @@ def _outputs(bench: Bench, hids: list[int], T: int, calls: Calls, double: bool) 
     for i, (x, t) in enumerate(calls):
         arrays[f"x.{i}"] = x.astype(np.float64 if double else np.float32)
         arrays[f"t.{i}"] = t.astype(np.int64)
-    params = {"dim_in": 2, "dim_out": 2, "dim_hids": hids, "T": T, "calls": len(calls), "seed": bench.seed(),
-              "double": double}
+    params = {
+        "dim_in": 2,
+        "dim_out": 2,
+        "dim_hids": hids,
+        "T": T,
+        "calls": len(calls),
+        "seed": bench.seed(),
+        "double": double,
+    }
     return bench.ask("simplenet_outputs", params, arrays)
 
 
@@ -56,8 +68,12 @@ def _shape(bench: Bench, seen: NetworkObservation) -> Finding | None:
     """Several widths and depths; batch of one; t per sample, one for all, and every t of the schedule."""
     for hids, T in CONFIGS:
         every = np.arange(T)
-        calls = [(bench.normal(7, 2), bench.rng.integers(0, T, 7)), (bench.normal(1, 2), bench.rng.integers(0, T, 1)),
-                 (bench.normal(9, 2), bench.rng.integers(0, T, 1)), (bench.normal(T, 2), every)]
+        calls = [
+            (bench.normal(7, 2), bench.rng.integers(0, T, 7)),
+            (bench.normal(1, 2), bench.rng.integers(0, T, 1)),
+            (bench.normal(9, 2), bench.rng.integers(0, T, 1)),
+            (bench.normal(T, 2), every),
+        ]
         for x, t in calls:
             try:
                 finding = _malformed(bench, hids, T, x, t, seen)
@@ -72,8 +88,9 @@ def _shape(bench: Bench, seen: NetworkObservation) -> Finding | None:
     return None
 
 
-def _malformed(bench: Bench, hids: list[int], T: int, x: NDArray[Any], t: NDArray[Any],
-               seen: NetworkObservation) -> Finding | None:
+def _malformed(
+    bench: Bench, hids: list[int], T: int, x: NDArray[Any], t: NDArray[Any], seen: NetworkObservation
+) -> Finding | None:
     checked = f"SimpleNet(2, 2, {hids}, {T})(x, t) with x of shape {x.shape} and t of shape {t.shape}"
     try:
         answer = _outputs(bench, hids, T, [(x, t)], double=False)
@@ -124,8 +141,13 @@ def _time(bench: Bench, seen: NetworkObservation) -> Finding | None:
         if change > threshold:
             return None
     seen.symptoms.add("ignores_t")
-    return Finding(checked, "outputs that depend on t", f"the same output at t = {', '.join(map(str, ts))} "
-                   f"(largest relative change {change:.1e})", "SimpleNet.forward", ROLES)
+    return Finding(
+        checked,
+        "outputs that depend on t",
+        f"the same output at t = {', '.join(map(str, ts))} (largest relative change {change:.1e})",
+        "SimpleNet.forward",
+        ROLES,
+    )
 
 
 def _largest(ys: list[Array]) -> float:
@@ -147,9 +169,13 @@ def _nonlinear(bench: Bench, seen: NetworkObservation) -> Finding | None:
         if bend > threshold:
             return None
     seen.symptoms.add("affine" if moved else "ignores_x")
-    return Finding(checked, "a non-linear function",
-                   f"an affine one: f(x + d) + f(x − d) − 2 f(x) is {bend:.1e} of the largest output",
-                   "SimpleNet.forward", ROLES)
+    return Finding(
+        checked,
+        "a non-linear function",
+        f"an affine one: f(x + d) + f(x − d) − 2 f(x) is {bend:.1e} of the largest output",
+        "SimpleNet.forward",
+        ROLES,
+    )
 
 
 def _gradient(bench: Bench, seen: NetworkObservation) -> Finding | None:
@@ -170,19 +196,27 @@ def _gradient(bench: Bench, seen: NetworkObservation) -> Finding | None:
             return None
     names = sorted(dead or ())
     seen.symptoms.add("no_gradient")
-    return Finding(checked, "a gradient at every parameter", f"none at {', '.join(names[:6])}"
-                   + (f" and {len(names) - 6} more" if len(names) > 6 else ""), "SimpleNet.forward", ROLES)
+    return Finding(
+        checked,
+        "a gradient at every parameter",
+        f"none at {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else ""),
+        "SimpleNet.forward",
+        ROLES,
+    )
 
 
-def _unless_malformed(bench: Bench, seen: NetworkObservation, probe: str, params: dict[str, Any],
-                      arrays: Arrays) -> Answer:
+def _unless_malformed(
+    bench: Bench, seen: NetworkObservation, probe: str, params: dict[str, Any], arrays: Arrays
+) -> Answer:
     """Ask; where the output's form was found wrong before, a crash of our arithmetic on it is no crash of theirs."""
     try:
         return bench.ask(probe, params, arrays)
     except ProbeFailure as failure:
         if failure.verdict is Verdict.CRASHED and seen.symptoms & {"returns_input", "no_parameters", "wrong_shape"}:
-            raise ProbeFailure(Verdict.FAILED, "cannot be judged: the network gives no output of the right form that "
-                                               "its parameters can learn from") from failure
+            raise ProbeFailure(
+                Verdict.FAILED,
+                "cannot be judged: the network gives no output of the right form that its parameters can learn from",
+            ) from failure
         raise
 
 
@@ -192,8 +226,15 @@ def _learns(bench: Bench, seen: NetworkObservation) -> Finding | None:
     for steps in (200, 600, 600):  # small initial weights may be slow to leave a flat start
         x, t, y = _bent_target(bench)
         x_new, t_new, y_new = _bent_target(bench)  # judged on points that were not learnt, by a target known here only
-        params = {"dim_in": 2, "dim_out": 2, "dim_hids": WIDTHS, "T": LONG, "seed": bench.seed(), "lr": 3e-3,
-                  "steps": steps}
+        params = {
+            "dim_in": 2,
+            "dim_out": 2,
+            "dim_hids": WIDTHS,
+            "T": LONG,
+            "seed": bench.seed(),
+            "lr": 3e-3,
+            "steps": steps,
+        }
         arrays: Arrays = {"x": x, "t": t, "y": y, "x_new": x_new, "t_new": t_new}
         answer = _unless_malformed(bench, seen, "simplenet_learn", params, arrays)
         got, _ = take(answer, "y", y_new.shape, "SimpleNet after learning")
@@ -203,9 +244,13 @@ def _learns(bench: Bench, seen: NetworkObservation) -> Finding | None:
     if np.isfinite(share) and _squashed(bench):
         seen.symptoms.add("activation_at_the_end")
     seen.symptoms.add("does_not_learn")
-    return Finding("SimpleNet fitted to y = ±5(|x| − 1), the sign set by t, in 600 steps of Adam, at new x",
-                   f"an error below {100 * LEARNT:.0f}% of the target's variance", f"{100 * share:.0f}% of it",
-                   "SimpleNet", ROLES)
+    return Finding(
+        "SimpleNet fitted to y = ±5(|x| − 1), the sign set by t, in 600 steps of Adam, at new x",
+        f"an error below {100 * LEARNT:.0f}% of the target's variance",
+        f"{100 * share:.0f}% of it",
+        "SimpleNet",
+        ROLES,
+    )
 
 
 def _bent_target(bench: Bench) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:

@@ -53,8 +53,11 @@ def judge_strip(bench: Bench) -> Judgement:
     """Checks t0, t50, ..., t450."""
     x0 = swiss_roll(STRIP_POINTS, bench.rng)
     schedule, seen = Schedule.linear(FULL["T"], FULL["beta_1"], FULL["beta_T"]), StripObservation()
-    network: Arrays = {"weight": np.eye(2, dtype=np.float32), "slope": np.zeros(2, np.float32),
-                       "bias": np.zeros(2, np.float32)}
+    network: Arrays = {
+        "weight": np.eye(2, dtype=np.float32),
+        "slope": np.zeros(2, np.float32),
+        "bias": np.zeros(2, np.float32),
+    }
     checks = []
     for t in STEPS:
         arrays = network | {"x0": x0, "t": np.full(STRIP_POINTS, t)}
@@ -74,14 +77,22 @@ def _panel(xt: NDArray[np.generic], x0: NDArray[np.float32], s: Schedule, t: int
     noise, wanted = points - np.sqrt(s.ab[t]) * data, float(np.sqrt(1.0 - s.ab[t]))
     error = wanted / np.sqrt(noise.size)
     leftover = float((noise * data).sum() / (data**2).sum())  # of x_0, beyond its coefficient
-    if (abs(noise.mean()) <= 6.0 * error and abs(noise.std() - wanted) <= 6.0 * error / np.sqrt(2.0) + 1e-5
-            and abs(leftover) <= 6.0 * error / data.std() + 1e-5):
+    if (
+        abs(noise.mean()) <= 6.0 * error
+        and abs(noise.std() - wanted) <= 6.0 * error / np.sqrt(2.0) + 1e-5
+        and abs(leftover) <= 6.0 * error / data.std() + 1e-5
+    ):
         return None
     text = "{:.4f} x_0 plus noise of mean {:.4f} and standard deviation {:.4f}"
     keep = float(np.sqrt(s.ab[t]))
     rest = noise - leftover * data
-    return Finding(checked, text.format(keep, 0.0, wanted), text.format(keep + leftover, rest.mean(), rest.std()),
-                   f"q_sample, t = {t}", CLOSED_FORM)
+    return Finding(
+        checked,
+        text.format(keep, 0.0, wanted),
+        text.format(keep + leftover, rest.mean(), rest.std()),
+        f"q_sample, t = {t}",
+        CLOSED_FORM,
+    )
 
 
 def judge_training(bench: Bench) -> Judgement:
@@ -127,17 +138,34 @@ def _evaluation(answer: Answer, seen: TrainingObservation, bench: Bench, full: f
     checked = f"{EVALUATED:,} points drawn by p_sample_loop after training"
     if points is None or points.shape != (EVALUATED, 2):
         shape = None if points is None else points.shape
-        return Check("evaluation", Verdict.FAILED, 0.0, 5.0, str(
-            Finding(checked, f"shape ({EVALUATED}, 2)", f"shape {shape}", "p_sample_loop", CHAMFER)))
+        return Check(
+            "evaluation",
+            Verdict.FAILED,
+            0.0,
+            5.0,
+            str(Finding(checked, f"shape ({EVALUATED}, 2)", f"shape {shape}", "p_sample_loop", CHAMFER)),
+        )
     seen.points = points
     if np.isfinite(points).all() and (nearest(points.astype(float), seen.target.astype(float)) < 1e-10).mean() > 0.01:
-        return Check("evaluation", Verdict.NEEDS_REVIEW, 0.0, 5.0,
-                     "the drawn points repeat points of the training data: a person has to look at the code")
+        return Check(
+            "evaluation",
+            Verdict.NEEDS_REVIEW,
+            0.0,
+            5.0,
+            "the drawn points repeat points of the training data: a person has to look at the code",
+        )
     seen.chamfer = chamfer_distance(points.astype(float), swiss_roll(EVALUATED, bench.rng).astype(float))
     if seen.chamfer < full:
         return Check("evaluation", Verdict.PASSED, 5.0, 5.0)
-    message = str(Finding(checked, f"a Chamfer distance below {full:g} (below {part:g} for half of the points)",
-                          f"{seen.chamfer:.1f}", "p_sample_loop, p_sample and SimpleNet", CHAMFER))
+    message = str(
+        Finding(
+            checked,
+            f"a Chamfer distance below {full:g} (below {part:g} for half of the points)",
+            f"{seen.chamfer:.1f}",
+            "p_sample_loop, p_sample and SimpleNet",
+            CHAMFER,
+        )
+    )
     if seen.chamfer < part:
         return Check("evaluation", Verdict.PARTIAL, 2.5, 5.0, message)
     return Check("evaluation", Verdict.FAILED, 0.0, 5.0, message)

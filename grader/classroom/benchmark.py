@@ -42,8 +42,18 @@ def seconds(call: Callable[[], object]) -> float:
 
 def grade(paths: Sequence[Path], out: Path, jobs: int) -> None:
     """The command as an instructor types it, in a process of its own."""
-    command = [sys.executable, "-m", "grader", "grade", *map(str, paths), "--out", str(out), "--no-training",
-               "--jobs", str(jobs)]
+    command = [
+        sys.executable,
+        "-m",
+        "grader",
+        "grade",
+        *map(str, paths),
+        "--out",
+        str(out),
+        "--no-training",
+        "--jobs",
+        str(jobs),
+    ]
     subprocess.run(command, check=False, capture_output=True)
 
 
@@ -69,8 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with cores(2):
             two = seconds(lambda: grade(archives, folder / "two", 2))
     alone, torch = median(single), median(imports)
-    print(f"one submission, one core, command included: {alone:.2f} s in the median of {options.repeat} "
-          f"({min(single):.2f} to {max(single):.2f}); at most {LIMIT_S:g} s is the aim")
+    print(
+        f"one submission, one core, command included: {alone:.2f} s in the median of {options.repeat} "
+        f"({min(single):.2f} to {max(single):.2f}); at most {LIMIT_S:g} s is the aim"
+    )
     print(f"importing torch alone, same core:           {torch:.2f} s, {100 * torch / alone:.0f}% of it")
     print(f"class of {len(archives)}, one core, one at a time:     {one:.1f} s")
     print(f"class of {len(archives)}, two cores, two at a time:    {two:.1f} s, {one / two:.2f} times as fast")

@@ -12,12 +12,18 @@ from grader.todo import Block, Segment, split
 
 SOLUTIONS = Path(__file__).resolve().parent.parent.parent / "solutions"
 TASK1, TASK2 = "2d_plot_diffusion_todo", "image_diffusion_todo"
-REPORT = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n" \
-         b"trailer<</Root 1 0 R>>\n%%EOF\n"
+REPORT = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
+    b"trailer<</Root 1 0 R>>\n%%EOF\n"
+)
 
 
-def build(folder: Path, bodies: Mapping[str, str] | None = None, files: Mapping[str, str | bytes | None] | None = None,
-          replace: Mapping[str, list[tuple[str, str]]] | None = None) -> Path:
+def build(
+    folder: Path,
+    bodies: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes | None] | None = None,
+    replace: Mapping[str, list[tuple[str, str]]] | None = None,
+) -> Path:
     """Write a submission to `folder`, and return it.
 
     bodies: {name of a TODO block, such as "task1.q_sample": its new body}, indented like the block.
@@ -62,11 +68,12 @@ def _filled(text: str, bodies: dict[str, str]) -> str:
 def _segment(segment: Segment, bodies: dict[str, str]) -> str:
     if not isinstance(segment, Block):
         return segment.text
-    lines = [line for line in segment.body.splitlines(keepends=True)
-             if "### BEGIN" not in line and "### END" not in line]
+    lines = [
+        line for line in segment.body.splitlines(keepends=True) if "### BEGIN" not in line and "### END" not in line
+    ]
     body = "".join(lines)
     if segment.name in bodies:
-        indent = segment.begin_marker[:len(segment.begin_marker) - len(segment.begin_marker.lstrip())]
+        indent = segment.begin_marker[: len(segment.begin_marker) - len(segment.begin_marker.lstrip())]
         body = textwrap.indent(textwrap.dedent(bodies.pop(segment.name)).strip("\n") + "\n", indent)
     return segment.begin_marker + body + segment.end_marker
 

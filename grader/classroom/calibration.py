@@ -29,14 +29,16 @@ from grader.sandbox import Sandbox
 
 READINGS = Path(__file__).with_name("calibration.csv")
 SOLVED = "solved"
-BETA_STEP = {"task1.p_sample": """
+BETA_STEP = {
+    "task1.p_sample": """
     beta_t = extract(self.var_scheduler.betas, t, xt)
     alpha_t = extract(self.var_scheduler.alphas, t, xt)
     alpha_bar_t = extract(self.var_scheduler.alphas_cumprod, t, xt)
     mean = (xt - beta_t / (1 - alpha_bar_t).sqrt() * self.network(xt, t)) / alpha_t.sqrt()
     z = torch.randn_like(xt) * (t > 0).unsqueeze(-1)
     x_t_prev = mean + beta_t.sqrt() * z
-"""}
+"""
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def read(case: Case, seeds: Sequence[int]) -> Iterator[Reading]:
     """Train and sample one network under each seed."""
     limits = replace(load_policy().limits, submission_s=1e6, cpu_s=10**6)
     with tempfile.TemporaryDirectory(prefix="ddpm-calibration-") as scratch, ExitStack() as stack:
+
         def opened(name: str, more: dict[str, str]) -> Sandbox:
             written = replace(case, name=name, bodies=case.bodies | more).write(Path(scratch))
             staged = stage(written, Path(scratch) / f"staged-{name}")
@@ -73,12 +76,17 @@ def read(case: Case, seeds: Sequence[int]) -> Iterator[Reading]:
             how = TRAINING | {"seed": seed, "points": EVALUATED}
             drawn = [sandbox.call("task1", "sample", how, weights, 3600) for sandbox in (posterior, beta)]
             distances = [chamfer_distance(answer.arrays["points"].astype(float), fresh) for answer in drawn]
-            yield Reading(case.name, seed, round(float(trained["losses"][-TAIL:].mean()), 4),
-                          *(round(distance, 2) for distance in distances))
+            yield Reading(
+                case.name,
+                seed,
+                round(float(trained["losses"][-TAIL:].mean()), 4),
+                *(round(distance, 2) for distance in distances),
+            )
 
 
 def table(readings: Sequence[Reading]) -> str:
     """Smallest, mean and largest reading of each network."""
+
     def spread(values: list[float], form: str) -> str:
         return f"{min(values):{form}} {np.mean(values):{form}} {max(values):{form}}"
 
@@ -94,8 +102,16 @@ def table(readings: Sequence[Reading]) -> str:
 
 def stored() -> list[Reading]:
     with READINGS.open(encoding="utf-8", newline="") as file:
-        return [Reading(line["network"], int(line["seed"]), float(line["loss"]), float(line["chamfer_posterior"]),
-                        float(line["chamfer_beta"])) for line in csv.DictReader(file)]
+        return [
+            Reading(
+                line["network"],
+                int(line["seed"]),
+                float(line["loss"]),
+                float(line["chamfer_posterior"]),
+                float(line["chamfer_beta"]),
+            )
+            for line in csv.DictReader(file)
+        ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,8 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     low, high = limits.loss_range
     outside = [r for r in readings if not low < r.loss < high]
     above = [r for r in readings if r.chamfer_posterior >= limits.chamfer_full]
-    print(f"\n{len(readings)} trainings: {len(outside)} end outside the loss range {low:g} to {high:g}, "
-          f"{len(above)} with the posterior variance have a Chamfer distance of {limits.chamfer_full:g} or more")
+    print(
+        f"\n{len(readings)} trainings: {len(outside)} end outside the loss range {low:g} to {high:g}, "
+        f"{len(above)} with the posterior variance have a Chamfer distance of {limits.chamfer_full:g} or more"
+    )
     return 1 if outside or above else 0
 
 

@@ -31,8 +31,16 @@ class Case:
         return build(folder / self.name, self.bodies, self.files, self.replace)
 
 
-def mistake(row: str, diagnosis: str | None, points: float, body: str = "", *, name: str = "",
-            replace: dict[str, list[tuple[str, str]]] | None = None, verdict: Verdict = Verdict.FAILED) -> Case:
+def mistake(
+    row: str,
+    diagnosis: str | None,
+    points: float,
+    body: str = "",
+    *,
+    name: str = "",
+    replace: dict[str, list[tuple[str, str]]] | None = None,
+    verdict: Verdict = Verdict.FAILED,
+) -> Case:
     """A case in the TODO block of the row. `name`: what follows the row in the case's name, if not the diagnosis."""
     label = f"{row.split('.')[1]}-{name or diagnosis}"
     return Case(label, row, points, diagnosis, {row: body} if body else {}, replace or {}, {}, verdict)

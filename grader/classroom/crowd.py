@@ -77,15 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         paths = crowd(folder / "class", options.count, options.seed)
         good = _whole_class(paths, folder / "grades")
         if options.part:
-            _compare(paths[:options.part], folder)
+            _compare(paths[: options.part], folder)
         _simulate(folder / "grades")
     return 0 if good else 1
 
 
 def _whole_class(paths: list[Path], out: Path) -> bool:
     began = time.monotonic()
-    process = subprocess.Popen(_command(paths, out, "--jobs", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               text=True)
+    process = subprocess.Popen(
+        _command(paths, out, "--jobs", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr
     memory = []
     for done, _ in enumerate(process.stderr, 1):  # a line a submission
@@ -96,18 +97,33 @@ def _whole_class(paths: list[Path], out: Path) -> bool:
     minutes = (time.monotonic() - began) / 60
     known = [mib for mib in memory if mib]
     tenth = max(1, len(known) // 10)
-    first, last = np.median(known[tenth:2 * tenth]), np.median(known[-tenth:])
+    first, last = np.median(known[tenth : 2 * tenth]), np.median(known[-tenth:])
     cores = len(os.sched_getaffinity(0))
-    print(f"{len(paths)} submissions, code only, 2 at a time on {cores} cores: {minutes:.1f} min, "
-          f"{len(paths) / minutes:.0f} a minute (aim: 300 within {MINUTES:g} min)")
-    print(f"the grader's own memory: {first:.0f} MiB after a tenth of the class, {last:.0f} MiB at its end, "
-          f"{max(known):.0f} MiB at most")
+    print(
+        f"{len(paths)} submissions, code only, 2 at a time on {cores} cores: {minutes:.1f} min, "
+        f"{len(paths) / minutes:.0f} a minute (aim: 300 within {MINUTES:g} min)"
+    )
+    print(
+        f"the grader's own memory: {first:.0f} MiB after a tenth of the class, {last:.0f} MiB at its end, "
+        f"{max(known):.0f} MiB at most"
+    )
     return bool(minutes <= MINUTES * len(paths) / 300 and last <= 1.2 * first + 30)
 
 
 def _command(paths: list[Path], out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "grader", "grade", *map(str, paths), "--out", str(out), "--no-training",
-            "--seed", "0", *more]
+    return [
+        sys.executable,
+        "-m",
+        "grader",
+        "grade",
+        *map(str, paths),
+        "--out",
+        str(out),
+        "--no-training",
+        "--seed",
+        "0",
+        *more,
+    ]
 
 
 def _resident_mib(process: int) -> float:
@@ -130,8 +146,10 @@ def _compare(paths: list[Path], folder: Path) -> None:
             summaries.add((out / "summary.csv").read_bytes())
     for name in ("threads", "Dask"):
         one, two = rates[name, 1], rates[name, 2]
-        print(f"{len(paths)} submissions by {name:<8} 1 worker {one:5.1f} a minute, 2 workers {two:5.1f}, "
-              f"{two / one:.2f} times as many")
+        print(
+            f"{len(paths)} submissions by {name:<8} 1 worker {one:5.1f} a minute, 2 workers {two:5.1f}, "
+            f"{two / one:.2f} times as many"
+        )
     print(f"the four summaries are {'the same, byte for byte' if len(summaries) == 1 else 'DIFFERENT'}")
 
 
@@ -139,8 +157,10 @@ def _simulate(out: Path) -> None:
     """List scheduling of submissions whose times are drawn from those measured on this machine."""
     measured = [json.loads(file.read_text(encoding="utf-8"))["duration_s"] for file in out.glob("*/result.json")]
     times = np.random.default_rng(0).choice(measured, SIMULATED)
-    print(f"simulation, not measured: {SIMULATED:,} submissions with the times of the {len(measured)} graded here "
-          f"(mean {np.mean(measured):.1f} s, longest {max(measured):.1f} s), each worker on a core of its own")
+    print(
+        f"simulation, not measured: {SIMULATED:,} submissions with the times of the {len(measured)} graded here "
+        f"(mean {np.mean(measured):.1f} s, longest {max(measured):.1f} s), each worker on a core of its own"
+    )
     for workers in (1, 2, 8, 32, 128):
         free = [0.0] * workers
         for seconds in times:

@@ -31,8 +31,10 @@ def build_class(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     mistakes = {case.name: case for case in (*TASK1_MISTAKES, *TASK2_MISTAKES)}
     with tempfile.TemporaryDirectory() as scratch:
-        archives = [_zip(student, [mistakes[name] for name in names], Path(scratch), folder)
-                    for student, names in STUDENTS.items()]
+        archives = [
+            _zip(student, [mistakes[name] for name in names], Path(scratch), folder)
+            for student, names in STUDENTS.items()
+        ]
         archives.append(_untouched("412551007", Path(scratch), folder))
     return [*archives, _hostile(folder / "412551008_lab1.zip")]
 

@@ -56,8 +56,11 @@ def injected(folder: Path, kills: int, count: int, seed: int) -> list[str]:
         blow = _round([*_command(paths, hurt), *(["--force"] if force else [])], rng, folder)
         dealt[blow] += 1
         done += blow != "none, as it had ended"
-        print(f"kill {done} of {kills}: {blow}; {len(list(hurt.glob('*/result.json')))} of {count} results",
-              file=sys.stderr, flush=True)
+        print(
+            f"kill {done} of {kills}: {blow}; {len(list(hurt.glob('*/result.json')))} of {count} results",
+            file=sys.stderr,
+            flush=True,
+        )
     subprocess.run(_command(paths, hurt), capture_output=True, env=_environment(folder))
     print(f"dealt: {', '.join(f'{number} x {blow}' for blow, number in dealt.most_common())}")
     return differences(quiet, hurt) + _left_behind(folder)
@@ -65,8 +68,20 @@ def injected(folder: Path, kills: int, count: int, seed: int) -> list[str]:
 
 def _command(paths: list[Path], out: Path) -> list[str]:
     rows = [part for row in ROWS for part in ("--only", row)]
-    return [sys.executable, "-m", "grader", "grade", *map(str, paths), "--out", str(out), "--jobs", "2", "--seed", "0",
-            *rows]
+    return [
+        sys.executable,
+        "-m",
+        "grader",
+        "grade",
+        *map(str, paths),
+        "--out",
+        str(out),
+        "--jobs",
+        "2",
+        "--seed",
+        "0",
+        *rows,
+    ]
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -76,8 +91,9 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _round(command: list[str], rng: random.Random, folder: Path) -> str:
     """Start the command and strike once; what was done."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-                               env=_environment(folder))
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=_environment(folder)
+    )
     try:
         process.wait(rng.uniform(0.2, LONGEST_S))
         return "none, as it had ended"
@@ -135,6 +151,7 @@ def differences(quiet: Path, hurt: Path) -> list[str]:
 
 def judged(file: Path) -> Any:
     """A result.json without what differs between any two runs: durations."""
+
     def strip(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: strip(item) for key, item in value.items() if key != "duration_s"}

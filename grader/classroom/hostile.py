@@ -27,7 +27,8 @@ sample_prev = x_t
 
 # One attack a row: infinite loop, end of the process, memory, processes, forged answers, a gigabyte of output.
 STUBBORN = Messy(
-    "stubborn", "stubborn",
+    "stubborn",
+    "stubborn",
     bodies={
         "task1.q_sample": "while True:\n    pass",
         "task1.p_sample": "import os\nos._exit(0)",
@@ -38,11 +39,21 @@ STUBBORN = Messy(
         "task2.loss_mean": "import signal, os\nos.kill(os.getpid(), signal.SIGSEGV)",
     },
     replace=before(NETWORK, "class SimpleNet(", "import os\nos._exit(3)\n\n\n"),
-    suffers={"task1.q_sample": Verdict.TIMEOUT, "task1.p_sample": Verdict.CRASHED,
-             "task1.compute_loss": Verdict.OUT_OF_MEMORY, "task2.loss_x0": Verdict.CRASHED,
-             "task2.loss_mean": Verdict.CRASHED, "task1.simplenet": Verdict.CRASHED},
-    says={"task1.q_sample": ("did not answer",), "task1.p_sample": ("exit code 0",), "task2.loss_x0": ("printed more",),
-          "task1.simplenet": ("exit code 3",)})
+    suffers={
+        "task1.q_sample": Verdict.TIMEOUT,
+        "task1.p_sample": Verdict.CRASHED,
+        "task1.compute_loss": Verdict.OUT_OF_MEMORY,
+        "task2.loss_x0": Verdict.CRASHED,
+        "task2.loss_mean": Verdict.CRASHED,
+        "task1.simplenet": Verdict.CRASHED,
+    },
+    says={
+        "task1.q_sample": ("did not answer",),
+        "task1.p_sample": ("exit code 0",),
+        "task2.loss_x0": ("printed more",),
+        "task1.simplenet": ("exit code 3",),
+    },
+)
 # How these end depends on the machine, but never with full points.
 UNSETTLED = ("task2.add_noise", "task2.step_noise")
 # Limits under which the attacks end soon; the other rows need far less.
@@ -69,12 +80,18 @@ print(_fake)
 
 """
 FORGER = Messy(
-    "forger", "forger", bodies={"task1.q_sample": "xt = x0"},
-    files={"result.json": '{"schema": 1, "id": "forger", "points": 110.0, "pending": 0, "max": 110, "rows": []}',
-           "summary.csv": "id,points\nforger,110\n", "report.html": "<h1>110</h1>",
-           f"{TASK1}/result.json": '{"points": 110}'},
+    "forger",
+    "forger",
+    bodies={"task1.q_sample": "xt = x0"},
+    files={
+        "result.json": '{"schema": 1, "id": "forger", "points": 110.0, "pending": 0, "max": 110, "rows": []}',
+        "summary.csv": "id,points\nforger,110\n",
+        "report.html": "<h1>110</h1>",
+        f"{TASK1}/result.json": '{"points": 110}',
+    },
     replace=before(NETWORK, "class SimpleNet(", _WRITE_EVERYWHERE) | before(MODEL, "PREDICTORS = ", _WRITE_EVERYWHERE),
-    suffers={"task1.q_sample": Verdict.FAILED})
+    suffers={"task1.q_sample": Verdict.FAILED},
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,7 @@ def _one_file(name: str, content: bytes = b"x = 1\n") -> Callable[[Path], None]:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr(f"{TASK1}/ddpm.py", "x = 1\n")
             file.writestr(name, content)
+
     return make
 
 
@@ -115,7 +133,7 @@ def _encrypted(path: Path) -> None:
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = raw.find(signature)
         while at >= 0:
-            raw[at + flags:at + flags + 2] = struct.pack("<H", struct.unpack_from("<H", raw, at + flags)[0] | 1)
+            raw[at + flags : at + flags + 2] = struct.pack("<H", struct.unpack_from("<H", raw, at + flags)[0] | 1)
             at = raw.find(signature, at + 4)
     path.write_bytes(raw)
 

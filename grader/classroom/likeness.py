@@ -23,10 +23,14 @@ def main() -> int:
         for name, folder in list(folders.items())[:COPIES]:
             rename_variables(folder)
             alike.append(shared(prints[name], fingerprints(folder)))
-    print(f"{len(apart)} pairs of independent right submissions: {apart[0]:.2f} to {apart[-1]:.2f}, "
-          f"median {apart[len(apart) // 2]:.2f}, the highest five {', '.join(f'{share:.2f}' for share in apart[-5:])}")
-    print(f"{len(alike)} copies with renamed variables: {min(alike):.2f} to {max(alike):.2f}; the least to be shown: "
-          f"{LEAST}")
+    print(
+        f"{len(apart)} pairs of independent right submissions: {apart[0]:.2f} to {apart[-1]:.2f}, "
+        f"median {apart[len(apart) // 2]:.2f}, the highest five {', '.join(f'{share:.2f}' for share in apart[-5:])}"
+    )
+    print(
+        f"{len(alike)} copies with renamed variables: {min(alike):.2f} to {max(alike):.2f}; the least to be shown: "
+        f"{LEAST}"
+    )
     return 0 if max(apart) < LEAST < min(alike) else 1
 
 

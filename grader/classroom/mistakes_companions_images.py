@@ -11,8 +11,9 @@ from grader.classroom.builder import TASK2
 from grader.classroom.cases import Case, mistake
 from grader.records import Verdict
 
-fast, labels, parity = (partial(mistake, f"extra.{row}", points=0.0) for row in (
-    "fast_sample", "class_conditional", "diffusers_parity"))
+fast, labels, parity = (
+    partial(mistake, f"extra.{row}", points=0.0) for row in ("fast_sample", "class_conditional", "diffusers_parity")
+)
 EMBEDDING, DROPOUT, GUIDANCE = (f"extra.class_conditional ({part})" for part in ("embedding", "dropout", "guidance"))
 
 FAST = """
@@ -56,9 +57,17 @@ SAMPLERS: tuple[Case, ...] = (
     _fast("fast-one-step-coefficients", (NEXT, "ab_next = scheduler.alphas_cumprod[i - 1] if i else torch.ones(())")),
     _fast("fast-one-step-coefficients", (JUMP, EQ11), name="eq-11"),
     _fast("fast-one-step-coefficients", (JUMP, POSTERIOR), name="eq-7"),
-    _fast("fast-one-step-coefficients", (JUMP, EQ11 + """
+    _fast(
+        "fast-one-step-coefficients",
+        (
+            JUMP,
+            EQ11
+            + """
     if i > 0:
-        x = x + b.sqrt() * torch.randn_like(x)"""), name="eq-11-with-noise"),
+        x = x + b.sqrt() * torch.randn_like(x)""",
+        ),
+        name="eq-11-with-noise",
+    ),
     _fast("fast-noise-added", (JUMP, JUMP + "\n    x = x + scheduler.betas[i].sqrt() * torch.randn_like(x)")),
     _fast("fast-noise-added", (JUMP, STOCHASTIC), name="eta-1"),
     _fast("fast-noise-added", (JUMP, JUMP.replace("* eps", "* torch.randn_like(x)")), name="renoised"),
@@ -74,8 +83,11 @@ SAMPLERS: tuple[Case, ...] = (
     _fast("fast-weights-swapped", (JUMP, "x = (1 - ab_next).sqrt() * x0_pred + ab_next.sqrt() * eps")),
     _fast("fast-sign", (JUMP, "x = ab_next.sqrt() * x0_pred - (1 - ab_next).sqrt() * eps")),
     _fast("fast-sign", (PREDICTED, "x0_pred = (x + (1 - ab).sqrt() * eps) / ab.sqrt()"), name="sign-in-x0"),
-    _fast("fast-index-shifted", ("scheduler.alphas_cumprod[i]", "scheduler.alphas_cumprod[min(i + 1, T - 1)]"),
-          ("[steps[j + 1]]", "[steps[j + 1] + 1]")),
+    _fast(
+        "fast-index-shifted",
+        ("scheduler.alphas_cumprod[i]", "scheduler.alphas_cumprod[min(i + 1, T - 1)]"),
+        ("[steps[j + 1]]", "[steps[j + 1] + 1]"),
+    ),
     _fast("fast-last-not-x0", ("torch.tensor(1.0)", "scheduler.alphas_cumprod[0]")),
     _fast("fast-last-not-x0", (NEXT, "ab_next = scheduler.alphas_cumprod[max(i - every, 0)]"), name="clamped-index"),
     _fast("fast-last-not-x0", (NEXT, "ab_next = scheduler.alphas_cumprod[i - every]"), name="wrapped-index"),
@@ -112,83 +124,139 @@ CLASSES: tuple[Case, ...] = (
     _embedding("class-concatenated", body=NULLS + "both = torch.cat([time, class_embedding(labels)], dim=-1)"),
     _embedding("class-ignored", body="both = time"),
     _embedding("null-row-left-out", body="both = time if labels is None else time + class_embedding(labels)"),
-    _embedding("null-label-is-a-class", body=NULLS.replace("null_label", "0")
-               + "both = time + class_embedding(labels)"),
-    _embedding("labels-changed-in-place", body=NULLS + "time += class_embedding(labels)\nboth = time",
-               name="time-changed-in-place"),
+    _embedding(
+        "null-label-is-a-class", body=NULLS.replace("null_label", "0") + "both = time + class_embedding(labels)"
+    ),
+    _embedding(
+        "labels-changed-in-place",
+        body=NULLS + "time += class_embedding(labels)\nboth = time",
+        name="time-changed-in-place",
+    ),
     _embedding(None, body="both = time + class_embedding(labels)", name="none-crashes", verdict=Verdict.CRASHED),
-    _dropout("null-label-wrong", body="""
+    _dropout(
+        "null-label-wrong",
+        body="""
 dropped = torch.rand(labels.shape, generator=generator) < p
 kept_or_null = labels * ~dropped
-"""),
-    _dropout("null-label-wrong", body="""
+""",
+    ),
+    _dropout(
+        "null-label-wrong",
+        body="""
 dropped = torch.rand(labels.shape, generator=generator) < p
 kept_or_null = torch.where(dropped, -1, labels)
-""", name="minus-1"),
-    _dropout("dropout-of-whole-batches", body="""
+""",
+        name="minus-1",
+    ),
+    _dropout(
+        "dropout-of-whole-batches",
+        body="""
 drop = torch.rand(1, generator=generator).item() < p
 kept_or_null = torch.full_like(labels, null_label) if drop else labels.clone()
-"""),
-    _dropout("dropout-of-a-fixed-number", body="""
+""",
+    ),
+    _dropout(
+        "dropout-of-a-fixed-number",
+        body="""
 kept_or_null = labels.clone()
 chosen = torch.randperm(len(labels), generator=generator)[:round(p * len(labels))]
 kept_or_null[chosen] = null_label
-"""),
+""",
+    ),
     _dropout("dropout-never", body="kept_or_null = labels"),
-    _dropout("dropout-never", body="""
+    _dropout(
+        "dropout-never",
+        body="""
 dropped = torch.rand(labels.shape, generator=generator) < p
 torch.where(dropped, null_label, labels)
 kept_or_null = labels
-""", name="result-lost"),
+""",
+        name="result-lost",
+    ),
     _dropout("dropout-always", body="kept_or_null = torch.full_like(labels, null_label)"),
-    _dropout("dropout-inverted", body="""
+    _dropout(
+        "dropout-inverted",
+        body="""
 mask = torch.rand(labels.shape, generator=generator) < p
 kept_or_null = torch.where(mask, labels, null_label)
-"""),
-    _dropout("dropout-inverted", body="""
+""",
+    ),
+    _dropout(
+        "dropout-inverted",
+        body="""
 mask = torch.rand(labels.shape, generator=generator) > p
 kept_or_null = labels.masked_fill(mask, null_label)
-""", name="greater-than"),
-    _dropout("dropout-share-fixed", body="""
+""",
+        name="greater-than",
+    ),
+    _dropout(
+        "dropout-share-fixed",
+        body="""
 mask = torch.rand(labels.shape, generator=generator) < 0.1
 kept_or_null = labels.masked_fill(mask, null_label)
-"""),
-    _dropout("dropout-share-wrong", body="""
+""",
+    ),
+    _dropout(
+        "dropout-share-wrong",
+        body="""
 mask = torch.randn(labels.shape, generator=generator) < p
 kept_or_null = labels.masked_fill(mask, null_label)
-"""),
-    _dropout("dropout-repeats-itself", body="""
+""",
+    ),
+    _dropout(
+        "dropout-repeats-itself",
+        body="""
 generator = torch.Generator().manual_seed(0)
 mask = torch.rand(labels.shape, generator=generator) < p
 kept_or_null = labels.masked_fill(mask, null_label)
-""", name="seed-inside"),
-    _dropout("dropout-generator-ignored", body="""
+""",
+        name="seed-inside",
+    ),
+    _dropout(
+        "dropout-generator-ignored",
+        body="""
 mask = torch.rand(labels.shape) < p
 kept_or_null = labels.masked_fill(mask, null_label)
-"""),
-    _dropout("labels-changed-in-place", body="""
+""",
+    ),
+    _dropout(
+        "labels-changed-in-place",
+        body="""
 labels[torch.rand(labels.shape, generator=generator) < p] = null_label
 kept_or_null = labels
-"""),
+""",
+    ),
     _guidance("guidance-swapped", body=TWO + "eps = cond + scale * (uncond - cond)"),
-    _guidance("guidance-swapped", body="""
+    _guidance(
+        "guidance-swapped",
+        body="""
 both = torch.cat([torch.full_like(labels, null_label), labels])
 eps_cond, eps_uncond = network(torch.cat([x_t] * 2), timestep=torch.cat([t] * 2), class_label=both).chunk(2)
 eps = eps_uncond + scale * (eps_cond - eps_uncond)
-""", name="chunks-exchanged"),
+""",
+        name="chunks-exchanged",
+    ),
     _guidance("guidance-other-convention", body=TWO + "eps = (1 + scale) * cond - scale * uncond"),
     _guidance("guidance-other-convention", body=TWO + "eps = cond + scale * (cond - uncond)", name="from-the-class"),
     _guidance("guidance-negative", body=TWO + "eps = uncond - scale * (cond - uncond)"),
     _guidance("guidance-not-a-difference", body=TWO + "eps = uncond + scale * cond"),
     _guidance("guidance-difference-alone", body=TWO + "eps = scale * (cond - uncond)"),
     _guidance("guidance-scale-ignored", body=COND + "eps = cond"),
-    _guidance("guidance-null-label", body=TWO.replace("torch.full_like(labels, null_label)", "torch.zeros_like(labels)")
-              + "eps = uncond + scale * (cond - uncond)"),
-    _guidance("labels-changed-in-place", body=COND + """
+    _guidance(
+        "guidance-null-label",
+        body=TWO.replace("torch.full_like(labels, null_label)", "torch.zeros_like(labels)")
+        + "eps = uncond + scale * (cond - uncond)",
+    ),
+    _guidance(
+        "labels-changed-in-place",
+        body=COND
+        + """
 labels[:] = null_label
 uncond = network(x_t, timestep=t, class_label=labels)
 eps = uncond + scale * (cond - uncond)
-""", name="guidance-changes-labels"),
+""",
+        name="guidance-changes-labels",
+    ),
     _guidance(None, body=TWO + "eps = uncond + scale ** 2 * (cond - uncond)", name="scale-squared"),
     _guidance(None, body='raise NotImplementedError("TODO")', name="guidance-left-alone"),
 )
@@ -207,16 +275,21 @@ def _parity(diagnosis: str | None, *swaps: tuple[str, str], name: str = "") -> C
 
 LIBRARY: tuple[Case, ...] = (
     _parity("parity-betas", ("trained_betas=betas, ", "")),
-    _parity("parity-betas", ("trained_betas=betas, ", "beta_start=float(betas[0]), beta_end=float(betas[-1]), "),
-            name="linear-betas"),
+    _parity(
+        "parity-betas",
+        ("trained_betas=betas, ", "beta_start=float(betas[0]), beta_end=float(betas[-1]), "),
+        name="linear-betas",
+    ),
     _parity("parity-clip-sample", (", clip_sample=False", "")),
     _parity("parity-clip-sample", ("clip_sample=False, timestep", "timestep"), name="clipped-in-ddim"),
     _parity("parity-spacing", (', timestep_spacing="trailing"', "")),
     _parity("parity-spacing", ('"trailing"', '"linspace"'), name="linspace"),
     _parity("parity-spacing", ('"trailing"', '"leading", steps_offset=1'), name="steps-offset"),
     _parity("parity-last-alpha", ('"trailing"', '"trailing", set_alpha_to_one=False')),
-    _parity("parity-variance-type", ("betas, clip_sample=False)\nddim", "betas, clip_sample=False, "
-                                     "variance_type='fixed_large')\nddim")),
+    _parity(
+        "parity-variance-type",
+        ("betas, clip_sample=False)\nddim", "betas, clip_sample=False, variance_type='fixed_large')\nddim"),
+    ),
     _parity("parity-prediction-type", ("clip_sample=False", "clip_sample=False, prediction_type='sample'")),
     _parity("parity-thresholding", ("clip_sample=False, timestep", "clip_sample=False, thresholding=True, timestep")),
     _parity("parity-zero-snr", ("clip_sample=False", "clip_sample=False, rescale_betas_zero_snr=True")),
@@ -224,9 +297,13 @@ LIBRARY: tuple[Case, ...] = (
     _parity("parity-exchanged", ("ddpm =", "_ ="), ("ddim =", "ddpm ="), ("_ =", "ddim =")),
 )
 
-LEFT_ALONE = Case("image-companions-left-alone", bodies={
-    name: f'raise NotImplementedError("TODO {name}")'
-    for name in ("extra.fast_sample", EMBEDDING, DROPOUT, GUIDANCE, "extra.diffusers_parity")})
+LEFT_ALONE = Case(
+    "image-companions-left-alone",
+    bodies={
+        name: f'raise NotImplementedError("TODO {name}")'
+        for name in ("extra.fast_sample", EMBEDDING, DROPOUT, GUIDANCE, "extra.diffusers_parity")
+    },
+)
 WITHOUT_FILE = Case("without-companions", files={f"{TASK2}/companions.py": None})
 
 CASES: tuple[Case, ...] = SAMPLERS + CLASSES + LIBRARY
@@ -235,11 +312,20 @@ CASES: tuple[Case, ...] = SAMPLERS + CLASSES + LIBRARY
 STYLES: tuple[tuple[str, str, str], ...] = (
     ("extra.fast_sample", "listed-steps", FAST),
     ("extra.fast_sample", "multiples-of-k", FAST.replace(STEPS, "reversed(range(0, T, every))")),
-    ("extra.fast_sample", "last-step-at-0-too", FAST.replace(
-        f"steps = list({STEPS})", f"steps = sorted({{*{STEPS}, 0}}, reverse=True)")),
-    ("extra.fast_sample", "clamped-x0", FAST.replace(
-        PREDICTED, "x0_pred = ((x - (1 - ab).sqrt() * eps) / ab.sqrt()).clamp(-1, 1)")),
-    ("extra.fast_sample", "padded-table-and-int-t", """
+    (
+        "extra.fast_sample",
+        "last-step-at-0-too",
+        FAST.replace(f"steps = list({STEPS})", f"steps = sorted({{*{STEPS}, 0}}, reverse=True)"),
+    ),
+    (
+        "extra.fast_sample",
+        "clamped-x0",
+        FAST.replace(PREDICTED, "x0_pred = ((x - (1 - ab).sqrt() * eps) / ab.sqrt()).clamp(-1, 1)"),
+    ),
+    (
+        "extra.fast_sample",
+        "padded-table-and-int-t",
+        """
 bars = torch.cat([torch.ones(1), scheduler.alphas_cumprod.cpu()]).double()
 x_0 = x_T.clone()
 t = T
@@ -249,8 +335,12 @@ while t > 0:
     ratio = float((ab_next / ab).sqrt())
     x_0 = ratio * x_0 + float((1 - ab_next).sqrt() - ratio * (1 - ab).sqrt()) * eps
     t -= every
-"""),
-    ("extra.fast_sample", "returns-in-the-loop", """
+""",
+    ),
+    (
+        "extra.fast_sample",
+        "returns-in-the-loop",
+        """
 x_t = x_T
 for t in scheduler.timesteps[::every]:
     eps_theta = as_noise(scheduler, x_t, t, network(x_t, timestep=t.expand(len(x_t))), predictor)
@@ -260,34 +350,60 @@ for t in scheduler.timesteps[::every]:
         break
     bar = scheduler.alphas_cumprod[t - every]
     x_t = torch.sqrt(bar) * x_0 + torch.sqrt(1 - bar) * eps_theta
-"""),
+""",
+    ),
     (EMBEDDING, "full-then-add", NULLS + "both = time + class_embedding(labels)"),
-    (EMBEDDING, "weight-rows", """
+    (
+        EMBEDDING,
+        "weight-rows",
+        """
 rows = class_embedding.weight[null_label] if labels is None else class_embedding.weight[labels]
 both = time + rows
-"""),
-    (DROPOUT, "bernoulli", """
+""",
+    ),
+    (
+        DROPOUT,
+        "bernoulli",
+        """
 probabilities = torch.full(labels.shape, float(p))
 kept_or_null = labels.masked_fill(torch.bernoulli(probabilities, generator=generator).bool(), null_label)
-"""),
-    (DROPOUT, "clone-and-index", """
+""",
+    ),
+    (
+        DROPOUT,
+        "clone-and-index",
+        """
 kept_or_null = labels.clone()
 kept_or_null[torch.rand(len(labels), generator=generator) < p] = null_label
-"""),
-    (DROPOUT, "kept", """
+""",
+    ),
+    (
+        DROPOUT,
+        "kept",
+        """
 keep = torch.rand(labels.shape[0], generator=generator) >= p
 kept_or_null = labels * keep + null_label * ~keep
-"""),
+""",
+    ),
     (GUIDANCE, "two-calls", TWO + "eps = uncond + scale * (cond - uncond)"),
     (GUIDANCE, "weighted-sum", TWO + "eps = scale * cond + (1 - scale) * uncond"),
     (GUIDANCE, "paper-s-w", TWO + "w = scale - 1\neps = (1 + w) * cond - w * uncond"),
     (GUIDANCE, "lerp", TWO + "eps = torch.lerp(uncond, cond, scale)"),
     (GUIDANCE, "without-labels-is-null", COND + "uncond = network(x_t, t)\neps = uncond + scale * (cond - uncond)"),
-    ("extra.diffusers_parity", "direct-import", "from diffusers import DDIMScheduler as ddim_class\n"
-     "from diffusers import DDPMScheduler as ddpm_class\n" + SETTINGS),
-    ("extra.diffusers_parity", "from-config", CLASSES_OF + """
+    (
+        "extra.diffusers_parity",
+        "direct-import",
+        "from diffusers import DDIMScheduler as ddim_class\n"
+        "from diffusers import DDPMScheduler as ddpm_class\n" + SETTINGS,
+    ),
+    (
+        "extra.diffusers_parity",
+        "from-config",
+        CLASSES_OF
+        + """
 ddpm = ddpm_class(num_train_timesteps=len(scheduler.betas), trained_betas=scheduler.betas.tolist(), clip_sample=False,
                   variance_type="fixed_small_log", prediction_type="epsilon", timestep_spacing="trailing")
 ddim = ddim_class.from_config(ddpm.config, set_alpha_to_one=True)
-"""),
+""",
+    ),
 )

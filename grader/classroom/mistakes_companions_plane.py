@@ -8,18 +8,22 @@ from grader.classroom.builder import TASK1
 from grader.classroom.cases import Case, mistake
 from grader.records import Verdict
 
-train, sampler, chain, skip = (partial(mistake, f"extra.{row}", points=0.0) for row in (
-    "train_step", "sampler_loop", "forward_step", "naive_skip"))
+train, sampler, chain, skip = (
+    partial(mistake, f"extra.{row}", points=0.0) for row in ("train_step", "sampler_loop", "forward_step", "naive_skip")
+)
 
 DRAW_T = """
 g = torch.Generator().manual_seed(int(seed))
 t = int(torch.randint(0, num_timesteps, (1,), generator=g).item())
 """
-DRAW = DRAW_T + """
+DRAW = (
+    DRAW_T
+    + """
 g2 = torch.Generator().manual_seed(int(seed) + 1)
 eps = torch.randn(x_clean.shape, generator=g2)
 N, d = x_clean.shape
 """
+)
 NOISED = "x_t = torch.sqrt(alpha_bar[t]) * x_clean + torch.sqrt(1 - alpha_bar[t]) * eps\n"
 PREDICT = """
 inp = torch.cat([x_t, t / num_timesteps * torch.ones(N, 1)], dim=-1)
@@ -42,34 +46,58 @@ def _train(diagnosis: str | None, *swaps: tuple[str, str], name: str = "") -> Ca
 SEED_OF_T, SEED_OF_EPS = "manual_seed(int(seed))\n", "manual_seed(int(seed) + 1)\n"
 
 TRAIN: tuple[Case, ...] = (
-    _train("autograd-used", (GRADIENT, """
+    _train(
+        "autograd-used",
+        (
+            GRADIENT,
+            """
 w = w_model.clone().requires_grad_(True)
 with torch.enable_grad():
     loss = ((inp @ w - eps) ** 2).mean()
 loss.backward()
 grad = w.grad
-""")),
-    _train("autograd-used", (GRADIENT, """
+""",
+        ),
+    ),
+    _train(
+        "autograd-used",
+        (
+            GRADIENT,
+            """
 with torch.enable_grad():
     w = w_model.detach().clone().requires_grad_()
     grad, = torch.autograd.grad(torch.nn.functional.mse_loss(inp @ w, eps), w)
-"""), name="autograd-grad"),
+""",
+        ),
+        name="autograd-grad",
+    ),
     _train("global-random-state", ("torch.randn(x_clean.shape, generator=g2)", "torch.randn_like(x_clean)")),
     _train("noise-from-used-generator", ("generator=g2", "generator=g")),
-    _train("noise-from-used-generator", ("g = torch.Generator().manual_seed(int(seed))\n", "torch.manual_seed(seed)\n"),
-           (", generator=g2", ""), (", generator=g)", ")"), ("g2 = torch.Generator().manual_seed(int(seed) + 1)", ""),
-           name="one-manual-seed"),
+    _train(
+        "noise-from-used-generator",
+        ("g = torch.Generator().manual_seed(int(seed))\n", "torch.manual_seed(seed)\n"),
+        (", generator=g2", ""),
+        (", generator=g)", ")"),
+        ("g2 = torch.Generator().manual_seed(int(seed) + 1)", ""),
+        name="one-manual-seed",
+    ),
     _train("train-seed-offset", (SEED_OF_EPS, SEED_OF_T)),
-    _train("train-seed-offset", (SEED_OF_T, "manual_seed(seed + 1)\n"), ("int(seed) + 1", "seed"),
-           name="seeds-exchanged"),
+    _train(
+        "train-seed-offset", (SEED_OF_T, "manual_seed(seed + 1)\n"), ("int(seed) + 1", "seed"), name="seeds-exchanged"
+    ),
     _train("gradient-without-d", ("2.0 / (N * d)", "2.0 / N")),
     _train("gradient-without-n", ("2.0 / (N * d)", "2.0 / d")),
     _train("gradient-of-a-sum", ("2.0 / (N * d)", "2.0")),
     _train("gradient-without-2", ("2.0 / (N * d)", "1 / pred.numel()")),
-    _train("product-transposed", ("inp.T @ ((2.0 / (N * d)) * (pred - eps))",
-                                  "((2.0 / (N * d)) * (pred - eps).T @ inp).reshape(d + 1, d)")),
-    _train("product-transposed", ("(w_model - lr * grad).flatten()", "(w_model - lr * grad).T.flatten()"),
-           name="weights-transposed"),
+    _train(
+        "product-transposed",
+        ("inp.T @ ((2.0 / (N * d)) * (pred - eps))", "((2.0 / (N * d)) * (pred - eps).T @ inp).reshape(d + 1, d)"),
+    ),
+    _train(
+        "product-transposed",
+        ("(w_model - lr * grad).flatten()", "(w_model - lr * grad).T.flatten()"),
+        name="weights-transposed",
+    ),
     _train("update-uphill", ("w_model - lr", "w_model + lr")),
     _train("update-uphill", ("(pred - eps)", "(eps - pred)"), name="error-negated"),
     _train("train-time-not-normalised", ("t / num_timesteps * torch.ones", "t * torch.ones")),
@@ -78,15 +106,25 @@ with torch.enable_grad():
     _train("train-alpha-for-alpha-bar", (NOISED, "x_t = (1 - betas[t]).sqrt() * x_clean + betas[t].sqrt() * eps\n")),
     _train("points-as-target", ("(pred - eps)", "(pred - x_clean)")),
     _train("gradient-returned", ("(w_model - lr * grad)", "grad")),
-    _train("gradient-returned", ("w_new = (w_model - lr * grad).flatten()", "w_new = w_model.flatten()"),
-           name="not-updated"),
+    _train(
+        "gradient-returned",
+        ("w_new = (w_model - lr * grad).flatten()", "w_new = w_model.flatten()"),
+        name="not-updated",
+    ),
     _train("learning-rate-ignored", ("lr * grad", "grad")),
     _train("t-drawn-otherwise", ("(0, num_timesteps, (1,)", "(0, num_timesteps - 1, (1,)")),
     _train("weights-changed-in-place", (UPDATE, "w_model -= lr * grad\nw_new = w_model.flatten()\n")),
-    _train("weights-changed-in-place", (NOISED, """
+    _train(
+        "weights-changed-in-place",
+        (
+            NOISED,
+            """
 x_clean.mul_(alpha_bar[t].sqrt()).add_((1 - alpha_bar[t]).sqrt() * eps)
 x_t = x_clean
-"""), name="points-changed-in-place"),
+""",
+        ),
+        name="points-changed-in-place",
+    ),
     _train(None, (UPDATE, "w_new = w_model - lr * grad\n"), name="not-flattened"),
     train(None, body="w_new = None", name="returns-none", verdict=Verdict.MISSING),
     train(None, body=DRAW_T + "w_new = x_clean @ w_model", name="crashes", verdict=Verdict.CRASHED),
@@ -128,11 +166,18 @@ SAMPLER: tuple[Case, ...] = (
     _sampler("global-random-state", (", generator=g)", ")"), name="global-start"),
     _sampler("sampler-noise-at-t0", ("if t > 0", "if t >= 0")),
     _sampler("sampler-one-generator", ("generator=g_t", "generator=g")),
-    _sampler("sampler-one-generator", (START, START + "g_t = torch.Generator().manual_seed(seed + 100)"),
-             ("        g_t = torch.Generator().manual_seed(int(seed) + 100 + t)\n", ""), name="one-generator-of-100"),
+    _sampler(
+        "sampler-one-generator",
+        (START, START + "g_t = torch.Generator().manual_seed(seed + 100)"),
+        ("        g_t = torch.Generator().manual_seed(int(seed) + 100 + t)\n", ""),
+        name="one-generator-of-100",
+    ),
     _sampler("sampler-seed-offset", ("int(seed) + 100 + t", "int(seed) + t")),
-    _sampler("sampler-seed-offset", ("int(seed) + 100 + t", "int(seed) + 100 + num_timesteps - 1 - t"),
-             name="seed-of-step-number"),
+    _sampler(
+        "sampler-seed-offset",
+        ("int(seed) + 100 + t", "int(seed) + 100 + num_timesteps - 1 - t"),
+        name="seed-of-step-number",
+    ),
     _sampler("sampler-seed-offset", ("int(seed) + 100 + t", "int(seed) + 100"), name="seed-without-t"),
     _sampler("sampler-seed-offset", ("int(seed) + 100 + t", "int(seed) + 101 + t"), name="seed-one-more"),
     _sampler("sampler-start-seed", ("manual_seed(int(seed))\n", "manual_seed(int(seed) + 100)\n")),
@@ -162,10 +207,13 @@ def _chain(diagnosis: str | None, formula: str, name: str = "", draw: str = DRAW
 
 
 CHAIN: tuple[Case, ...] = (
-    chain("chain-closed-form", body="""
+    chain(
+        "chain-closed-form",
+        body="""
 bar = extract(self.var_scheduler.alphas_cumprod, t, x_prev)
 xt = bar.sqrt() * x_prev + (1 - bar).sqrt() * torch.randn_like(x_prev)
-"""),
+""",
+    ),
     chain("chain-closed-form", body="xt = self.q_sample(x_prev, t)", name="q_sample-called"),
     _chain("chain-beta-as-deviation", "(1 - beta).sqrt() * x_prev + beta * z"),
     _chain("chain-lost-square-root", "(1 - beta) * x_prev + beta.sqrt() * z"),
@@ -173,14 +221,21 @@ xt = bar.sqrt() * x_prev + (1 - bar).sqrt() * torch.randn_like(x_prev)
     _chain("chain-not-shrunk", "x_prev + beta.sqrt() * z"),
     _chain("chain-unit-noise", "(1 - beta).sqrt() * x_prev + z"),
     _chain("chain-without-noise", "(1 - beta).sqrt() * x_prev"),
-    chain("chain-index", body="""
+    chain(
+        "chain-index",
+        body="""
 beta = self.var_scheduler.betas[t - 1]
 xt = (1 - beta) ** 0.5 * x_prev + beta ** 0.5 * torch.randn_like(x_prev)
-"""),
-    chain("chain-index", body="""
+""",
+    ),
+    chain(
+        "chain-index",
+        body="""
 beta = self.var_scheduler.betas.flip(0)[t]
 xt = (1 - beta) ** 0.5 * x_prev + beta ** 0.5 * torch.randn_like(x_prev)
-""", name="schedule-reversed"),
+""",
+        name="schedule-reversed",
+    ),
     _chain("chain-noise-shared", RIGHT_STEP, draw="z = torch.randn_like(x_prev[:1])\n"),
     _chain("chain-noise-shared", RIGHT_STEP, name="seeded", draw="torch.manual_seed(0)\n" + DRAW_Z),
     _chain("chain-noise-not-gaussian", RIGHT_STEP, draw="z = torch.rand_like(x_prev)\n"),
@@ -196,7 +251,9 @@ def _skip(diagnosis: str | None, steps: str, name: str = "", start: str = SKIP_S
     return skip(diagnosis, body=f"{start}for t in {steps}:\n    x = self.p_sample(x, t)\nx0_pred = x", name=name)
 
 
-JUMP = SKIP_START + """
+JUMP = (
+    SKIP_START
+    + """
 bars = self.var_scheduler.alphas_cumprod
 for t in range(T - 1, -1, -k):
     eps = self.network(x, torch.full((shape[0],), t))
@@ -204,7 +261,10 @@ for t in range(T - 1, -1, -k):
     x = x0 if t - k < 0 else bars[t - k].sqrt() * x0 + (1 - bars[t - k]).sqrt() * eps
 x0_pred = x
 """
-RESPACED = SKIP_START + """
+)
+RESPACED = (
+    SKIP_START
+    + """
 bars = self.var_scheduler.alphas_cumprod
 for t in range(T - 1, -1, -k):
     eps = self.network(x, torch.full((shape[0],), t))
@@ -215,6 +275,7 @@ for t in range(T - 1, -1, -k):
         x = x + ((1 - before) / (1 - bars[t]) * (1 - alpha)).sqrt() * torch.randn_like(x)
 x0_pred = x
 """
+)
 
 SKIPPING: tuple[Case, ...] = (
     _skip("skip-not-skipping", "range(T - 1, -1, -1)"),
@@ -229,20 +290,33 @@ SKIPPING: tuple[Case, ...] = (
     skip("skip-jumps", body=JUMP),
     skip("skip-jumps", body=RESPACED, name="respaced"),
     _skip("skip-start-not-noise", "range(T - 1, -1, -k)", start=SKIP_START.replace("torch.randn(", "torch.zeros(")),
-    skip("skip-result-dropped", body=SKIP_START + """
+    skip(
+        "skip-result-dropped",
+        body=SKIP_START
+        + """
 for t in range(T - 1, -1, -k):
     x0_pred = self.p_sample(x, t)
-"""),
-    skip("skip-result-dropped", body=SKIP_START + """
+""",
+    ),
+    skip(
+        "skip-result-dropped",
+        body=SKIP_START
+        + """
 for t in range(T - 1, -1, -k):
     x = self.p_sample(x, t)
 x0_pred = x.clamp(-1, 1)
-""", name="clamped-at-the-end"),
+""",
+        name="clamped-at-the-end",
+    ),
 )
 
-LEFT_ALONE = Case("companions-left-alone", bodies={
-    f"extra.{row}": f'raise NotImplementedError("TODO extra.{row}")'
-    for row in ("train_step", "sampler_loop", "forward_step", "naive_skip")})
+LEFT_ALONE = Case(
+    "companions-left-alone",
+    bodies={
+        f"extra.{row}": f'raise NotImplementedError("TODO extra.{row}")'
+        for row in ("train_step", "sampler_loop", "forward_step", "naive_skip")
+    },
+)
 WITHOUT_WARMUP = Case("companions-without-warmup", files={f"{TASK1}/warmup.py": None})
 
 CASES: tuple[Case, ...] = TRAIN + SAMPLER + CHAIN + SKIPPING

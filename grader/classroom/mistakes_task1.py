@@ -10,5 +10,9 @@ from grader.classroom import (
 )
 from grader.classroom.cases import Case
 
-CASES: tuple[Case, ...] = (mistakes_task1_network.CASES + mistakes_task1_forward.CASES + mistakes_task1_reverse.CASES
-                           + mistakes_task1_loss.CASES)
+CASES: tuple[Case, ...] = (
+    mistakes_task1_network.CASES
+    + mistakes_task1_forward.CASES
+    + mistakes_task1_reverse.CASES
+    + mistakes_task1_loss.CASES
+)

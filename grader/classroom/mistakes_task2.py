@@ -6,4 +6,5 @@ from grader.classroom import mistakes_add_noise, mistakes_cosine, mistakes_losse
 from grader.classroom.cases import Case
 
 CASES: tuple[Case, ...] = (
-    mistakes_add_noise.CASES + mistakes_cosine.CASES + mistakes_steps.CASES + mistakes_losses.CASES)
+    mistakes_add_noise.CASES + mistakes_cosine.CASES + mistakes_steps.CASES + mistakes_losses.CASES
+)

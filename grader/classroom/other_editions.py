@@ -54,7 +54,7 @@ CUDA_REPLACE: dict[str, Pairs] = {
 }
 
 # Three-argument step without step_predict_*, which alone makes a tensor of t; one loss; no predictor, no sigma_type.
-EDITION_SCHEDULER = '''
+EDITION_SCHEDULER = """
 import numpy as np
 import torch
 import torch.nn as nn
@@ -106,8 +106,8 @@ class DDPMScheduler(BaseScheduler):
             noise = torch.randn_like(original_sample)
         bar = self._pick(self.alphas_cumprod, timesteps)
         return bar.sqrt() * original_sample + (1 - bar).sqrt() * noise, noise
-'''
-EDITION_MODEL = '''
+"""
+EDITION_MODEL = """
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -129,7 +129,7 @@ class DiffusionModule(nn.Module):
     @property
     def device(self):
         return next(self.network.parameters()).device
-'''
+"""
 
 # TODO code in files of the student's own: a module, a package, and one whose name a file of the grader's worker has.
 HELPER_FILES = {
@@ -141,18 +141,18 @@ def forward_jump(x0, noise, bar):
     """Add noise."""
     return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
 ''',
-    "image_diffusion_todo/loading.py": '''
+    "image_diffusion_todo/loading.py": """
 def blend(a, x, b, y):
     return a * x + b * y
-''',
+""",
     "image_diffusion_todo/my_math/__init__.py": "from .steps import add_sigma\n",
-    "image_diffusion_todo/my_math/steps.py": '''
+    "image_diffusion_todo/my_math/steps.py": """
 import torch
 
 
 def add_sigma(mean, sigma, t):
     return mean + sigma * torch.randn_like(mean) * (t > 0).view(-1, 1, 1, 1)
-''',
+""",
 }
 HELPER_BODIES = {
     "task1.q_sample": "xt = utils.forward_jump(x0, noise, extract(self.var_scheduler.alphas_cumprod, t, x0))",
@@ -163,13 +163,20 @@ HELPER_BODIES = {
     "task2.step_mean": "sample_prev = add_sigma(mean_theta, self.lookup(self.sigmas, t, x_t), t)",
 }
 HELPER_REPLACE = before(DDPM, "import torch.nn.functional as F\n", "import utils\n") | before(
-    SCHEDULER, "import torch\nfrom torch import nn\n", "from loading import blend\nfrom my_math import add_sigma\n")
+    SCHEDULER, "import torch\nfrom torch import nn\n", "from loading import blend\nfrom my_math import add_sigma\n"
+)
 
 # `step` makes (B,) of every t, and the methods that it calls take nothing else.
 IN_STEP_REPLACE: dict[str, Pairs] = {
     SCHEDULER: [
-        ('        if predictor == "noise":\n',
-         "        t = torch.as_tensor(t, device=x_t.device).reshape(-1).expand(x_t.shape[0])\n"
-         '        if predictor == "noise":\n'),
-        *without_given_t("task2.step_noise"), *without_given_t("task2.step_x0"), *without_given_t("task2.step_mean")],
-    MODEL: [("self.network(x_t, timestep=t, class_label=class_label)", "self.network(x_t, t, class_label)")]}
+        (
+            '        if predictor == "noise":\n',
+            "        t = torch.as_tensor(t, device=x_t.device).reshape(-1).expand(x_t.shape[0])\n"
+            '        if predictor == "noise":\n',
+        ),
+        *without_given_t("task2.step_noise"),
+        *without_given_t("task2.step_x0"),
+        *without_given_t("task2.step_mean"),
+    ],
+    MODEL: [("self.network(x_t, timestep=t, class_label=class_label)", "self.network(x_t, t, class_label)")],
+}

@@ -11,8 +11,13 @@ from grader.classroom import styles_p_sample, styles_simplenet, styles_steps, st
 from grader.classroom.cases import Case
 from grader.classroom.styles import Style, combined
 
-STYLES: tuple[Style, ...] = (*styles_simplenet.STYLES, *styles_task1.STYLES, *styles_p_sample.STYLES,
-                             *styles_task2.STYLES, *styles_steps.STYLES)
+STYLES: tuple[Style, ...] = (
+    *styles_simplenet.STYLES,
+    *styles_task1.STYLES,
+    *styles_p_sample.STYLES,
+    *styles_task2.STYLES,
+    *styles_steps.STYLES,
+)
 BY_ROW: dict[str, list[Style]] = {row: list(styles) for row, styles in groupby(STYLES, key=lambda style: style.row)}
 COUNT = max(20, *(len(styles) for styles in BY_ROW.values()))
 

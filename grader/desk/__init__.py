@@ -43,12 +43,18 @@ def main(args: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ddpm-grader desk", allow_abbrev=False,
-                                     description="open the TA's desk (nbgrader's formgrader) on a graded class")
+    parser = argparse.ArgumentParser(
+        prog="ddpm-grader desk",
+        allow_abbrev=False,
+        description="open the TA's desk (nbgrader's formgrader) on a graded class",
+    )
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="the folder that `grade --out` wrote")
-    add("--gradebook", metavar="URL", help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE "
-                                           "(default: SQLite in OUT/desk)")
+    add(
+        "--gradebook",
+        metavar="URL",
+        help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE (default: SQLite in OUT/desk)",
+    )
     add("--port", type=int, default=0, metavar="N", help="of the page, on this machine only (default: a free one)")
     add("--no-browser", action="store_true", help="only print the page's address")
     add("--feedback", action="store_true", help="write an HTML page for each student to OUT/desk/feedback, and end")
@@ -60,13 +66,18 @@ def _serve(options: argparse.Namespace, course: Course) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     port, token = _free_port(options.port), secrets.token_urlsafe(24)
-    server = subprocess.Popen(server_command(course, port), cwd=course.root, stdin=subprocess.DEVNULL,
-                              env=course.environment() | {"JUPYTER_TOKEN": token})
+    server = subprocess.Popen(
+        server_command(course, port),
+        cwd=course.root,
+        stdin=subprocess.DEVNULL,
+        env=course.environment() | {"JUPYTER_TOKEN": token},
+    )
     try:
         _wait_for(server, port)
         address = f"http://127.0.0.1:{port}{BASE}formgrader/gradebook/{ASSIGNMENT}/{NOTEBOOK}?token={token}"
-        print(f"the desk is open at {address}\nresults that are graded again appear there; Ctrl-C closes it",
-              flush=True)
+        print(
+            f"the desk is open at {address}\nresults that are graded again appear there; Ctrl-C closes it", flush=True
+        )
         if not options.no_browser:
             webbrowser.open(address)
         _follow(server, options.out, course)
@@ -80,11 +91,26 @@ def _serve(options: argparse.Namespace, course: Course) -> int:
 
 def server_command(course: Course, port: int) -> list[str]:
     """The Jupyter server with our extension alone: on this machine only, without kernels, terminals or files."""
-    settings = {"ip": "127.0.0.1", "port": port, "port_retries": 0, "base_url": BASE, "open_browser": False,
-                "root_dir": course.root, "terminals_enabled": False, "log_level": "ERROR",
-                "jpserver_extensions": "{'grader.desk.extension': True}", "allow_root": True}
-    return [sys.executable, "-W", "ignore", "-m", "grader.desk.server",
-            *(f"--ServerApp.{name}={value}" for name, value in settings.items())]
+    settings = {
+        "ip": "127.0.0.1",
+        "port": port,
+        "port_retries": 0,
+        "base_url": BASE,
+        "open_browser": False,
+        "root_dir": course.root,
+        "terminals_enabled": False,
+        "log_level": "ERROR",
+        "jpserver_extensions": "{'grader.desk.extension': True}",
+        "allow_root": True,
+    }
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "grader.desk.server",
+        *(f"--ServerApp.{name}={value}" for name, value in settings.items()),
+    ]
 
 
 def _free_port(wanted: int) -> int:
@@ -124,8 +150,11 @@ def _follow(server: subprocess.Popen[bytes], out: Path, course: Course) -> None:
             try:
                 changed = write_class(out, None, results_in(out), course)
             except (SQLAlchemyError, UsageError, OSError) as error:  # such as a database that is away for a moment
-                print(f"the gradebook cannot be written ({type(error).__name__}); the desk tries again",
-                      file=sys.stderr, flush=True)
+                print(
+                    f"the gradebook cannot be written ({type(error).__name__}); the desk tries again",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 continue
             print(f"{changed} results are new at the desk", file=sys.stderr, flush=True)
             seen = now

@@ -40,9 +40,17 @@ def main() -> None:
 
 
 def _result(number: int, points: float) -> Result:
-    rows = [Row(row.id, row.points, Verdict.NEEDS_REVIEW) if not row.is_code else Row.from_checks(
-        row.id, row.points, [Check("values", Verdict.PARTIAL, points, row.points, "expected: 1\ngot: 2\n" * 5)],
-        evidence=["q_sample.png"] if row.id == "task1.q_sample" else []) for row in rubric()]
+    rows = [
+        Row(row.id, row.points, Verdict.NEEDS_REVIEW)
+        if not row.is_code
+        else Row.from_checks(
+            row.id,
+            row.points,
+            [Check("values", Verdict.PARTIAL, points, row.points, "expected: 1\ngot: 2\n" * 5)],
+            evidence=["q_sample.png"] if row.id == "task1.q_sample" else [],
+        )
+        for row in rubric()
+    ]
     return Result(f"4125{number:05d}", "0" * 64, "benchmark", SEED, "none", {}, rows)
 
 

@@ -55,8 +55,12 @@ class Course:
         """For processes that run nbgrader or Jupyter on the course: nothing of the user's own settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
         ours = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-        return kept | {URL_VARIABLE: self.url, "JUPYTER_PATH": str(SHARE), "JUPYTER_PLATFORM_DIRS": "1",
-                       **dict.fromkeys(ours, str(self.root / ".jupyter"))}
+        return kept | {
+            URL_VARIABLE: self.url,
+            "JUPYTER_PATH": str(SHARE),
+            "JUPYTER_PLATFORM_DIRS": "1",
+            **dict.fromkeys(ours, str(self.root / ".jupyter")),
+        }
 
 
 def gradebook_url(url: str) -> str:
@@ -67,8 +71,10 @@ def gradebook_url(url: str) -> str:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise UsageError("the gradebook's URL is none: write sqlite:////path/gradebook.db or "
-                         "postgresql://user:password@host/database") from error
+        raise UsageError(
+            "the gradebook's URL is none: write sqlite:////path/gradebook.db or "
+            "postgresql://user:password@host/database"
+        ) from error
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg2")
     if parsed.drivername not in ("sqlite", "postgresql+psycopg2"):

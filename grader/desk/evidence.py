@@ -27,20 +27,27 @@ SCHEMA = 3  # of nbgrader's metadata
 
 def notebook_of(result: Result, folder: Path, titles: Mapping[str, str]) -> nbformat.NotebookNode:
     """The notebook: an overview, then the rows. `folder` holds the figures; `titles` are the rubric's, by row id."""
-    cells = [new_markdown_cell("# Evidence\nPoints and comments typed here count, and stay when the submission is "
-                               "graded again.", id="head"),
-             new_code_cell(overview(result), id="overview")]
+    cells = [
+        new_markdown_cell(
+            "# Evidence\nPoints and comments typed here count, and stay when the submission is graded again.", id="head"
+        ),
+        new_code_cell(overview(result), id="overview"),
+    ]
     rows = sorted(result.told, key=lambda row: row.verdict not in PENDING)  # what waits for a person comes first
     cells += [row_cell(f"row-{index}", row, folder, titles.get(row.id)) for index, row in enumerate(rows)]
-    about = {"language_info": {"name": "text", "pygments_lexer": "text"},
-             "kernelspec": {"name": "none", "display_name": "none", "language": "text"}}
+    about = {
+        "language_info": {"name": "text", "pygments_lexer": "text"},
+        "kernelspec": {"name": "none", "display_name": "none", "language": "text"},
+    }
     return new_notebook(cells=cells, metadata=about)
 
 
 def overview(result: Result) -> str:
     """What a TA has to know about the submission as a whole."""
-    lines = [f"{visible(result.id, 200)}: {number(result.points)} of {number(result.max)} points, "
-             f"{number(result.pending)} wait for a person"]
+    lines = [
+        f"{visible(result.id, 200)}: {number(result.points)} of {number(result.max)} points, "
+        f"{number(result.pending)} wait for a person"
+    ]
     if result.problem:
         lines.append(f"could not be graded: {result.problem}")
     about = ", ".join(f"{name} {value}" for name, value in result.environment.items())
@@ -54,11 +61,28 @@ def row_cell(cell_id: str, row: Row, folder: Path, title: str | None) -> nbforma
 
     A row that the rubric does not have, so that it has no title, can only be read.
     """
-    about = {} if title is None else {"nbgrader": {
-        "grade": True, "solution": True, "task": False, "locked": False, "grade_id": cell_name(row.id),
-        "points": row.max, "cell_type": "code", "schema_version": SCHEMA}}
-    return new_code_cell(wrapped("\n".join(row_text(row, title or ""))), id=cell_id, metadata=about,
-                         outputs=[output for name in row.evidence if (output := picture(folder, name))])
+    about = (
+        {}
+        if title is None
+        else {
+            "nbgrader": {
+                "grade": True,
+                "solution": True,
+                "task": False,
+                "locked": False,
+                "grade_id": cell_name(row.id),
+                "points": row.max,
+                "cell_type": "code",
+                "schema_version": SCHEMA,
+            }
+        }
+    )
+    return new_code_cell(
+        wrapped("\n".join(row_text(row, title or ""))),
+        id=cell_id,
+        metadata=about,
+        outputs=[output for name in row.evidence if (output := picture(folder, name))],
+    )
 
 
 def row_text(row: Row, title: str) -> Iterator[str]:
@@ -95,9 +119,10 @@ def wrapped(text: str) -> str:
     """Visible text in lines that a page shows without scrolling; indentation is kept."""
     lines = []
     for line in visible(text, LONGEST).expandtabs(4).split("\n"):
-        indent = line[:len(line) - len(line.lstrip())]
-        lines += textwrap.wrap(line, WIDTH, subsequent_indent=indent + "  ", break_long_words=True,
-                               replace_whitespace=False) or [""]
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(
+            line, WIDTH, subsequent_indent=indent + "  ", break_long_words=True, replace_whitespace=False
+        ) or [""]
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """An exporter for `nbgrader export`: a line a student with a column for each row, as nbgrader's own has totals only.
 
-    nbgrader export --exporter=grader.desk.exporter.RowsExporter --to grades.csv
+nbgrader export --exporter=grader.desk.exporter.RowsExporter --to grades.csv
 """
 
 from __future__ import annotations
@@ -32,9 +32,16 @@ class RowsExporter(ExportPlugin):
             scores = {name: self.score(grades.get(name), row.points, student) for name, row in rows.items()}
             known = [score for score in scores.values() if score is not None]
             pending = sum(row.points for name, row in rows.items() if scores[name] is None)
-            writer.writerow([field(submission.student.id), field(submission.student.last_name or ""),
-                             *("" if score is None else number(score) for score in scores.values()),
-                             number(sum(known)), number(pending), number(sum(row.points for row in rows.values()))])
+            writer.writerow(
+                [
+                    field(submission.student.id),
+                    field(submission.student.last_name or ""),
+                    *("" if score is None else number(score) for score in scores.values()),
+                    number(sum(known)),
+                    number(pending),
+                    number(sum(row.points for row in rows.values())),
+                ]
+            )
         write_atomically(Path(self.to or "grades.csv"), text.getvalue())
 
     def score(self, grade: object, most: float, student: str) -> float | None:
@@ -44,6 +51,12 @@ class RowsExporter(ExportPlugin):
         if score is None or 0 <= score <= most:
             return score
         bounded = min(max(0.0, float(score)), most)
-        self.log.warning("%s, %s: %g of %g points are typed; %g are exported", student, getattr(grade, "name", ""),
-                         score, most, bounded)
+        self.log.warning(
+            "%s, %s: %g of %g points are typed; %g are exported",
+            student,
+            getattr(grade, "name", ""),
+            score,
+            most,
+            bounded,
+        )
         return bounded

@@ -57,13 +57,16 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(app: Any) -> None:
     base = re.escape(app.web_app.settings["base_url"])
-    app.web_app.add_handlers(".*$", [
-        (f"{base}formgrader/api/(?:assignment|submission)/.*/(?:{ACTIONS})/?", Closed),
-        (f"{base}formgrader/api/(?:assignment|student)/[^/]+/?", Closed),  # would make new ones, or rename them
-        (f"{base}formgrader/api/grade/([^/]+)", BoundedGradeHandler),
-        (f"{base}(?!(?:{OPEN})(?:/|$)).+", Closed),
-        (base, Start),
-    ])
+    app.web_app.add_handlers(
+        ".*$",
+        [
+            (f"{base}formgrader/api/(?:assignment|submission)/.*/(?:{ACTIONS})/?", Closed),
+            (f"{base}formgrader/api/(?:assignment|student)/[^/]+/?", Closed),  # would make new ones, or rename them
+            (f"{base}formgrader/api/grade/([^/]+)", BoundedGradeHandler),
+            (f"{base}(?!(?:{OPEN})(?:/|$)).+", Closed),
+            (base, Start),
+        ],
+    )
     load_jupyter_server_extension(app)
     app.web_app.settings["log_function"] = _after_request
 

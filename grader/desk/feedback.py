@@ -15,8 +15,17 @@ def write_feedback(course: Course) -> Path:
 
     Always by force: nbgrader leaves out what it thinks unchanged, and changed points are no change to it.
     """
-    command = [sys.executable, "-W", "ignore", "-m", "nbgrader", "generate_feedback", ASSIGNMENT, "--force",
-               "--log-level=ERROR"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "nbgrader",
+        "generate_feedback",
+        ASSIGNMENT,
+        "--force",
+        "--log-level=ERROR",
+    ]
     done = subprocess.run(command, cwd=course.root, env=course.environment(), capture_output=True, text=True)
     if done.returncode:
         last = [line for line in done.stderr.splitlines() if line.strip()][-3:]

@@ -102,8 +102,9 @@ def _tell_of(others: set[str]) -> None:
     """Name students of the gradebook who are not in this class; what people typed about them is not ours to remove."""
     if others:
         named = ", ".join(sorted(others)[:5]) + (" ..." if len(others) > 5 else "")
-        print(f"gradebook: {len(others)} students have no result here and are left as they are: {named}",
-              file=sys.stderr)
+        print(
+            f"gradebook: {len(others)} students have no result here and are left as they are: {named}", file=sys.stderr
+        )
 
 
 def _define(book: Gradebook, rows: list[tuple[str, float]]) -> None:
@@ -216,8 +217,9 @@ def typed(out: Path, url: str | None = None) -> Manual:
                         wrong.append(f"{name}, {row.id}: {score}{extra} of {row.points:g}")
                     found.setdefault(str(name), {})[row.id] = (score, comment)
     if wrong:
-        raise UsageError("scores in the gradebook that the rubric does not have; correct them at the desk: "
-                         + "; ".join(wrong[:5]))
+        raise UsageError(
+            "scores in the gradebook that the rubric does not have; correct them at the desk: " + "; ".join(wrong[:5])
+        )
     return found
 
 
@@ -231,14 +233,19 @@ def _submissions(book: Gradebook) -> list[Any]:
 
 def export_nbgrader(args: list[str]) -> int:
     """`export nbgrader OUT [--gradebook URL]`."""
-    parser = argparse.ArgumentParser(prog="ddpm-grader export nbgrader", allow_abbrev=False,
-                                     description="write a graded class into nbgrader's gradebook")
+    parser = argparse.ArgumentParser(
+        prog="ddpm-grader export nbgrader",
+        allow_abbrev=False,
+        description="write a graded class into nbgrader's gradebook",
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder that `grade --out` wrote")
     parser.add_argument("--gradebook", metavar="URL", help="default: SQLite in OUT/desk")
     options = parser.parse_args(args)
     results = graded(options.out)
     course = Course.of(options.out, options.gradebook)
     count = write_class(options.out, None, results, course)
-    print(f"{len(results)} students in {without_password(course.url)}, {count} of them written now; "
-          f"notebooks in {course.root / 'autograded'}")
+    print(
+        f"{len(results)} students in {without_password(course.url)}, {count} of them written now; "
+        f"notebooks in {course.root / 'autograded'}"
+    )
     return 0

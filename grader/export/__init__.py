@@ -28,8 +28,13 @@ def main(args: list[str]) -> int:
     if name in ("-h", "--help"):
         print(_overview())
         return 0
-    run: dict[str, Callable[[list[str]], int]] = {"gradescope": _gradescope, "nbgrader": _nbgrader, "csv": _csv,
-                                                  "junit": _junit, "markdown": _markdown}
+    run: dict[str, Callable[[list[str]], int]] = {
+        "gradescope": _gradescope,
+        "nbgrader": _nbgrader,
+        "csv": _csv,
+        "junit": _junit,
+        "markdown": _markdown,
+    }
     if name not in run:
         near = difflib.get_close_matches(name, FORMATS, 1)
         hint = f", did you mean '{near[0]}'?" if near else f"; formats are {', '.join(FORMATS)}"
@@ -39,13 +44,20 @@ def main(args: list[str]) -> int:
 
 def _overview() -> str:
     formats = "\n".join(f"  {name:<12}{what}" for name, what in FORMATS.items())
-    return (f"usage: ddpm-grader export FORMAT OUT ...\n\nOUT is the folder that `grade --out` wrote.\n\n{formats}\n\n"
-            f"'ddpm-grader export FORMAT --help' tells more; for example:\n{EXAMPLE}")
+    return (
+        f"usage: ddpm-grader export FORMAT OUT ...\n\nOUT is the folder that `grade --out` wrote.\n\n{formats}\n\n"
+        f"'ddpm-grader export FORMAT --help' tells more; for example:\n{EXAMPLE}"
+    )
 
 
 def _parser(name: str, epilog: str = "") -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"ddpm-grader export {name}", description=FORMATS[name], epilog=epilog,
-                                   allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return argparse.ArgumentParser(
+        prog=f"ddpm-grader export {name}",
+        description=FORMATS[name],
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def _class_parser(name: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -58,8 +70,11 @@ def _class_parser(name: str, epilog: str = "") -> argparse.ArgumentParser:
 
 
 def _add_gradebook(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gradebook", metavar="URL",
-                        help="the nbgrader gradebook with the points that people gave (default: that of OUT/desk)")
+    parser.add_argument(
+        "--gradebook",
+        metavar="URL",
+        help="the nbgrader gradebook with the points that people gave (default: that of OUT/desk)",
+    )
     parser.add_argument("--automatic", action="store_true", help="leave out the points that people gave")
 
 
@@ -101,10 +116,15 @@ def _write(text: str, to: Path) -> None:
 
 
 def _csv(args: list[str]) -> int:
-    parser = _class_parser("csv", "Cells of rows that wait for a person are empty; `pending` is what they are worth. "
-                                  "For example:\n" + EXAMPLE)
-    parser.add_argument("--maxima", action="store_true",
-                        help="put a line with the most points of each row first, with the id 'Points Possible'")
+    parser = _class_parser(
+        "csv",
+        "Cells of rows that wait for a person are empty; `pending` is what they are worth. For example:\n" + EXAMPLE,
+    )
+    parser.add_argument(
+        "--maxima",
+        action="store_true",
+        help="put a line with the most points of each row first, with the id 'Points Possible'",
+    )
     options = parser.parse_args(args)
     from grader.export.lms import to_csv
 
@@ -119,14 +139,28 @@ def _junit(args: list[str]) -> int:
 
 
 def _markdown(args: list[str]) -> int:
-    parser = _class_parser("markdown", 'For example, in a job:\n  ddpm-grader export markdown grades --to '
-                                       '"$GITHUB_STEP_SUMMARY" --annotations --source lab1')
-    parser.add_argument("--annotations", action="store_true",
-                        help="print workflow commands that mark the lost rows at file and line of their TODO")
-    parser.add_argument("--source", type=Path, metavar="PATH",
-                        help="the one submission that was graded, in which the lines are looked up")
-    parser.add_argument("--root", type=Path, metavar="DIR",
-                        help="file names are given from this folder, the repository's (default: that of --source)")
+    parser = _class_parser(
+        "markdown",
+        "For example, in a job:\n  ddpm-grader export markdown grades --to "
+        '"$GITHUB_STEP_SUMMARY" --annotations --source lab1',
+    )
+    parser.add_argument(
+        "--annotations",
+        action="store_true",
+        help="print workflow commands that mark the lost rows at file and line of their TODO",
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="PATH",
+        help="the one submission that was graded, in which the lines are looked up",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="file names are given from this folder, the repository's (default: that of --source)",
+    )
     options = parser.parse_args(args)
     if options.annotations and options.to is None:
         raise UsageError("--annotations prints to stdout: give the summary a file with --to")
@@ -150,19 +184,35 @@ def _gradescope(args: list[str]) -> int:
     from grader.export.autograder import DEFAULT_LIMIT_S, write_autograder
     from grader.export.gradescope import VISIBILITIES, to_gradescope
 
-    parser = _parser("gradescope", "For example:\n  ddpm-grader export gradescope grades --to gradescope\n"
-                                   "  ddpm-grader export gradescope --autograder autograder.zip --time-limit 1200")
+    parser = _parser(
+        "gradescope",
+        "For example:\n  ddpm-grader export gradescope grades --to gradescope\n"
+        "  ddpm-grader export gradescope --autograder autograder.zip --time-limit 1200",
+    )
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", nargs="?", help="the folder that `grade --out` wrote")
     add("--to", type=Path, metavar="DIR", help="writes DIR/<id>/results.json (one submission: default is stdout)")
-    add("--visibility", choices=VISIBILITIES, default="visible",
-        help="when students see the rows: the wording of Gradescope (default: %(default)s)")
+    add(
+        "--visibility",
+        choices=VISIBILITIES,
+        default="visible",
+        help="when students see the rows: the wording of Gradescope (default: %(default)s)",
+    )
     add("--autograder", type=Path, metavar="FILE.zip", help="write the ZIP that Gradescope takes as an autograder")
-    add("--time-limit", type=int, default=DEFAULT_LIMIT_S, metavar="S",
-        help="seconds that the assignment's settings give the autograder (default: %(default)s)")
+    add(
+        "--time-limit",
+        type=int,
+        default=DEFAULT_LIMIT_S,
+        metavar="S",
+        help="seconds that the assignment's settings give the autograder (default: %(default)s)",
+    )
     add("--policy", type=Path, metavar="FILE", help="with --autograder: a policy to grade by")
-    add("--pip-conf", type=Path, metavar="FILE", help="with --autograder: a pip.conf to install by, such as for a "
-                                                       "package index with CPU builds of torch")
+    add(
+        "--pip-conf",
+        type=Path,
+        metavar="FILE",
+        help="with --autograder: a pip.conf to install by, such as for a package index with CPU builds of torch",
+    )
     _add_gradebook(parser)
     options = parser.parse_args(args)
     if (options.out is None) == (options.autograder is None):

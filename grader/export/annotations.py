@@ -58,8 +58,12 @@ def to_commands(results: list[Result], source: Path | None = None, root: Path | 
 def _annotation(row: Row, result: Result, source: Source) -> str:
     earned = f"{number(row.points)} of {number(row.max)} points"
     likely = f"likely: {row.diagnosis.title}\n{row.diagnosis.hint}\n\n" if row.diagnosis else ""
-    return command(LEVEL.get(row.verdict, "error"), f"{result.id}, {row.id}: {word(row.verdict)}, {earned}",
-                   likely + row.message, _place(row, source))
+    return command(
+        LEVEL.get(row.verdict, "error"),
+        f"{result.id}, {row.id}: {word(row.verdict)}, {earned}",
+        likely + row.message,
+        _place(row, source),
+    )
 
 
 def _place(row: Row, source: Source) -> Place | None:

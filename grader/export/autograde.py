@@ -37,8 +37,10 @@ MARGIN_S = 30.0
 GRACE_S = 5.0  # between asking the grading process to end and ending it
 
 WAITING = "This was not judged yet when these results were written: its points are pending, and a person decides."
-LATE = ("The time limit of the autograder came near before everything was judged. Rows that are left are pending: a "
-        "person decides, or hand in again.")
+LATE = (
+    "The time limit of the autograder came near before everything was judged. Rows that are left are pending: a "
+    "person decides, or hand in again."
+)
 STOPPED = "The grader itself failed before everything was judged. That costs no marks: a person has to look at it."
 RUNNING = "Grading goes on; if this is the last that you see, it was cut short. Rows that are left are pending."
 
@@ -169,8 +171,10 @@ class Notes:
 def _completed(rows: list[Row], verdict: Verdict) -> list[Row]:
     """All rows of the rubric, in its order; those that were not judged wait for a person, if they have points."""
     judged = {row.id: row for row in rows}
-    return [judged.get(line.id) or Row(line.id, line.points, verdict if line.points else Verdict.SKIPPED,
-                                       message=WAITING) for line in rubric()]
+    return [
+        judged.get(line.id) or Row(line.id, line.points, verdict if line.points else Verdict.SKIPPED, message=WAITING)
+        for line in rubric()
+    ]
 
 
 def _watch(layout: Layout, notes: Notes, deadline: float) -> str:

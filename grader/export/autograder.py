@@ -22,14 +22,17 @@ LEFT_OUT = frozenset({"tests", "classroom", "desk", "__pycache__"})
 WHEN = (2020, 1, 1, 0, 0, 0)  # of every entry: the same sources make the same ZIP
 
 
-def write_autograder(archive: Path, limit_s: int, visibility: str, policy: Path | None = None,
-                     pip_conf: Path | None = None) -> None:
+def write_autograder(
+    archive: Path, limit_s: int, visibility: str, policy: Path | None = None, pip_conf: Path | None = None
+) -> None:
     """Write `archive`. Raises UsageError for a limit that is too short, or a grader without its repository."""
     if limit_s < SHORTEST_LIMIT_S:
         raise UsageError(f"--time-limit takes seconds from {SHORTEST_LIMIT_S} on: importing torch alone takes some")
     if not (REPOSITORY / "constraints.txt").is_file():
-        raise UsageError("the autograder's ZIP is made of a checkout of the repository, and this grader is installed "
-                         "without one: clone it and run the same command there")
+        raise UsageError(
+            "the autograder's ZIP is made of a checkout of the repository, and this grader is installed "
+            "without one: clone it and run the same command there"
+        )
     load_policy(policy)  # so that a mistake in it is told now
     files = {name: (HERE / name).read_bytes() for name in SCRIPTS}
     files |= {path.relative_to(REPOSITORY).as_posix(): path.read_bytes() for path in _sources()}

@@ -25,10 +25,12 @@ FIGURE_URL = 400_000  # characters of a picture in the output
 MOST_REMARKS = 20
 PERSON = "A person decides this row. Until then its points are pending and count 0 here."
 OURS = "The grader itself failed at this row. That costs no marks: its points are pending until a person has looked."
-SANDBOXES = {"user": "Sandbox: user, the weaker one, as this machine allows no namespaces: the code ran as an "
-                     "unprivileged user of its own.",
-             "": "",
-             "none": "Sandbox: none. The code ran without protection."}
+SANDBOXES = {
+    "user": "Sandbox: user, the weaker one, as this machine allows no namespaces: the code ran as an "
+    "unprivileged user of its own.",
+    "": "",
+    "none": "Sandbox: none. The code ran without protection.",
+}
 
 
 def to_gradescope(result: Result, folder: Path, visibility: str = "visible", note: str = "") -> str:
@@ -46,21 +48,33 @@ def _document(result: Result, folder: Path, visibility: str, note: str) -> dict[
         place = f"{HALVES.get(half, len(HALVES) + 1)}.{numbers[half]}"
         tests.append(_test(row, place, titles.get(row.id, ""), folder, visibility))
     return {
-        "score": result.points, "execution_time": round(max(0.0, result.duration_s)),
-        "output": _overall(result, note), "output_format": "text", "test_name_format": "text",
-        "visibility": visibility, "stdout_visibility": "hidden",
-        "tests": tests, "leaderboard": _leaderboard(result.rows),
-        "extra_data": {"pending": result.pending, "max": result.max, "sandbox": visible(result.sandbox, 80),
-                       "grader_version": visible(result.grader_version, 80),
-                       "submission_sha256": visible(result.submission_sha256, 80)},
+        "score": result.points,
+        "execution_time": round(max(0.0, result.duration_s)),
+        "output": _overall(result, note),
+        "output_format": "text",
+        "test_name_format": "text",
+        "visibility": visibility,
+        "stdout_visibility": "hidden",
+        "tests": tests,
+        "leaderboard": _leaderboard(result.rows),
+        "extra_data": {
+            "pending": result.pending,
+            "max": result.max,
+            "sandbox": visible(result.sandbox, 80),
+            "grader_version": visible(result.grader_version, 80),
+            "submission_sha256": visible(result.submission_sha256, 80),
+        },
     }
 
 
 def _overall(result: Result, note: str) -> str:
-    lines = [note, visible(result.problem, 2000) if result.problem else "",
-             f"{number(result.points)} of {number(result.max)} points"
-             + (f" so far; {number(result.pending)} more are pending: a person decides." if result.pending else "."),
-             SANDBOXES.get(result.sandbox, f"Sandbox: {one_line(result.sandbox, 80)}.")]
+    lines = [
+        note,
+        visible(result.problem, 2000) if result.problem else "",
+        f"{number(result.points)} of {number(result.max)} points"
+        + (f" so far; {number(result.pending)} more are pending: a person decides." if result.pending else "."),
+        SANDBOXES.get(result.sandbox, f"Sandbox: {one_line(result.sandbox, 80)}."),
+    ]
     remarks = [f"- {one_line(remark)}" for remark in result.remarks[:MOST_REMARKS]]
     if len(result.remarks) > MOST_REMARKS:
         remarks.append(f"- and {len(result.remarks) - MOST_REMARKS} more")
@@ -72,12 +86,19 @@ def _test(row: Row, place: str, title: str, folder: Path, visibility: str) -> di
     pending = row.verdict in PENDING
     name = f"{one_line(row.id)}: {title}" if title else one_line(row.id)
     test = {
-        "number": place, "name": f"{name} (pending)" if pending else name, "name_format": "text",
-        "score": row.points, "max_score": row.max,
-        "output": str(_output(row, folder)), "output_format": "html",
-        "tags": [one_line(row.id.partition(".")[0]), row.verdict.value], "visibility": visibility,
-        "extra_data": {"verdict": row.verdict.value,
-                       "diagnosis": one_line(row.diagnosis.id) if row.diagnosis else None},
+        "number": place,
+        "name": f"{name} (pending)" if pending else name,
+        "name_format": "text",
+        "score": row.points,
+        "max_score": row.max,
+        "output": str(_output(row, folder)),
+        "output_format": "html",
+        "tags": [one_line(row.id.partition(".")[0]), row.verdict.value],
+        "visibility": visibility,
+        "extra_data": {
+            "verdict": row.verdict.value,
+            "diagnosis": one_line(row.diagnosis.id) if row.diagnosis else None,
+        },
     }
     if not pending:  # Gradescope knows no third status; without one it goes by the score
         test["status"] = "passed" if row.verdict is Verdict.PASSED else "failed"
@@ -89,8 +110,10 @@ def _leaderboard(rows: list[Row]) -> list[dict[str, Any]]:
     for row in rows:
         fid = row.measured.get("fid")
         if isinstance(fid, int | float) and math.isfinite(fid):
-            return [{"name": "FID", "value": round(float(fid), 2), "order": "asc"},
-                    {"name": "Trust", "value": one_line(str(row.measured.get("trust", "unknown")), 40)}]
+            return [
+                {"name": "FID", "value": round(float(fid), 2), "order": "asc"},
+                {"name": "Trust", "value": one_line(str(row.measured.get("trust", "unknown")), 40)},
+            ]
     return []
 
 

@@ -12,9 +12,16 @@ LONGEST = 4000  # characters of a message
 
 # How a row that is not passed is told: "failure" is the student's, "error" is for what did not come to an answer.
 ELEMENT = {
-    Verdict.GRADER_ERROR: "error", Verdict.NEEDS_REVIEW: "skipped", Verdict.MISSING: "failure",
-    Verdict.NOT_IMPLEMENTED: "failure", Verdict.CRASHED: "error", Verdict.TIMEOUT: "error",
-    Verdict.OUT_OF_MEMORY: "error", Verdict.FAILED: "failure", Verdict.PARTIAL: "failure", Verdict.SKIPPED: "skipped",
+    Verdict.GRADER_ERROR: "error",
+    Verdict.NEEDS_REVIEW: "skipped",
+    Verdict.MISSING: "failure",
+    Verdict.NOT_IMPLEMENTED: "failure",
+    Verdict.CRASHED: "error",
+    Verdict.TIMEOUT: "error",
+    Verdict.OUT_OF_MEMORY: "error",
+    Verdict.FAILED: "failure",
+    Verdict.PARTIAL: "failure",
+    Verdict.SKIPPED: "skipped",
 }
 
 
@@ -32,12 +39,24 @@ def to_junit(results: list[Result]) -> str:
 
 def _suite(result: Result) -> ET.Element:
     counts = [ELEMENT.get(row.verdict) for row in result.told]
-    suite = ET.Element("testsuite", {
-        "name": one_line(result.id), "tests": str(len(counts)), "failures": str(counts.count("failure")),
-        "errors": str(counts.count("error")), "skipped": str(counts.count("skipped")),
-        "time": f"{result.duration_s:.3f}"})
-    about = {"points": number(result.points), "pending": number(result.pending), "max": number(result.max),
-             "sandbox": one_line(result.sandbox), "submission_sha256": one_line(result.submission_sha256)}
+    suite = ET.Element(
+        "testsuite",
+        {
+            "name": one_line(result.id),
+            "tests": str(len(counts)),
+            "failures": str(counts.count("failure")),
+            "errors": str(counts.count("error")),
+            "skipped": str(counts.count("skipped")),
+            "time": f"{result.duration_s:.3f}",
+        },
+    )
+    about = {
+        "points": number(result.points),
+        "pending": number(result.pending),
+        "max": number(result.max),
+        "sandbox": one_line(result.sandbox),
+        "submission_sha256": one_line(result.submission_sha256),
+    }
     properties = ET.SubElement(suite, "properties")
     for name, value in about.items():
         ET.SubElement(properties, "property", {"name": name, "value": value})

@@ -27,8 +27,15 @@ def to_csv(results: list[Result], maxima: bool = False) -> str:
         writer.writerow([MAXIMA, *(number(most[column]) for column in columns), total, "", total])
     for result in results:
         points = {row.id: "" if row.verdict in PENDING else number(row.points) for row in result.rows}
-        writer.writerow([field(result.id), *(points.get(column, "") for column in columns),
-                         number(result.points), number(result.pending), number(result.max)])
+        writer.writerow(
+            [
+                field(result.id),
+                *(points.get(column, "") for column in columns),
+                number(result.points),
+                number(result.pending),
+                number(result.max),
+            ]
+        )
     return text.getvalue()
 
 

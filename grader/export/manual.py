@@ -15,8 +15,9 @@ Manual = Mapping[str, Mapping[str, tuple[float | None, str]]]
 
 def with_manual(results: list[Result], manual: Manual) -> list[Result]:
     """The results with the rows that a person has decided; the others, and the results given, stay as they are."""
-    return [replace(result, rows=[_decided(row, manual.get(result.id, {})) for row in result.rows])
-            for result in results]
+    return [
+        replace(result, rows=[_decided(row, manual.get(result.id, {})) for row in result.rows]) for result in results
+    ]
 
 
 def _decided(row: Row, typed: Mapping[str, tuple[float | None, str]]) -> Row:
@@ -26,5 +27,11 @@ def _decided(row: Row, typed: Mapping[str, tuple[float | None, str]]) -> Row:
         return replace(row, remarks=[*row.remarks, *said]) if said else row
     verdict = Verdict.PASSED if given >= row.max else Verdict.PARTIAL if given > 0 else Verdict.FAILED
     message = f"a person gave {number(given)} of {number(row.max)} points"
-    return replace(row, points=float(given), verdict=verdict, suggested=None, remarks=[*row.remarks, *said],
-                   message=f"{message}\n{row.message}" if row.checks else message)
+    return replace(
+        row,
+        points=float(given),
+        verdict=verdict,
+        suggested=None,
+        remarks=[*row.remarks, *said],
+        message=f"{message}\n{row.message}" if row.checks else message,
+    )

@@ -35,7 +35,7 @@ def to_markdown(results: list[Result]) -> str:
             break
         blocks.append(block)
     text = "\n".join(blocks)
-    return text if size <= LIMIT else text.encode()[:LIMIT + 1000].decode(errors="ignore")
+    return text if size <= LIMIT else text.encode()[: LIMIT + 1000].decode(errors="ignore")
 
 
 def code(text: str, limit: int = LONGEST["cell"]) -> str:
@@ -66,10 +66,17 @@ def _longest_run(text: str) -> int:
 
 
 def _overview(results: list[Result]) -> str:
-    lines = ["## Diffusion lab: points", "",
-             "| submission | points | pending | what went wrong |", "| --- | ---: | ---: | --- |"]
-    lines += [f"| {code(result.id)} | {number(result.points)} of {number(result.max)} | {number(result.pending)} "
-              f"| {code(what_went_wrong(result))} |" for result in results]
+    lines = [
+        "## Diffusion lab: points",
+        "",
+        "| submission | points | pending | what went wrong |",
+        "| --- | ---: | ---: | --- |",
+    ]
+    lines += [
+        f"| {code(result.id)} | {number(result.points)} of {number(result.max)} | {number(result.pending)} "
+        f"| {code(what_went_wrong(result))} |"
+        for result in results
+    ]
     lines += ["", "Pending points are given by a person.", ""]
     if any(result.sandbox == "user" for result in results):
         lines += ["Graded in the weaker sandbox, a user of its own without namespaces.", ""]
@@ -81,12 +88,18 @@ def _submission(result: Result, titles: dict[str, str]) -> str:
     if result.problem:
         return "\n".join([*lines, "It could not be graded:", "", code_block(result.problem)])
     lines += ["| row | verdict | points |", "| --- | --- | ---: |"]
-    lines += [f"| {code(row.id)} {prose(titles.get(row.id, ''))} | {VERDICTS[row.verdict][0]} {word(row.verdict)} "
-              f"| {_points(row)} |" for row in result.told]
+    lines += [
+        f"| {code(row.id)} {prose(titles.get(row.id, ''))} | {VERDICTS[row.verdict][0]} {word(row.verdict)} "
+        f"| {_points(row)} |"
+        for row in result.told
+    ]
     lines += ["", *(_lost(row) for row in result.told if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW))]
     if result.remarks:
-        lines += ["<details><summary>Remarks, which cost nothing</summary>", "",
-                  *(f"- {code(remark, 400)}" for remark in result.remarks[:MOST_REMARKS])]
+        lines += [
+            "<details><summary>Remarks, which cost nothing</summary>",
+            "",
+            *(f"- {code(remark, 400)}" for remark in result.remarks[:MOST_REMARKS]),
+        ]
         if len(result.remarks) > MOST_REMARKS:
             lines.append(f"- and {len(result.remarks) - MOST_REMARKS} more")
         lines += ["", "</details>", ""]

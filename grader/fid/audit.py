@@ -35,8 +35,14 @@ class Audit:
     copies: tuple[Copy, ...]
 
 
-def audit(digests: np.ndarray, thumbs: np.ndarray, features: np.ndarray,
-          reference_thumbs: np.ndarray | None, reference_features: np.ndarray | None, ratio: float) -> Audit:
+def audit(
+    digests: np.ndarray,
+    thumbs: np.ndarray,
+    features: np.ndarray,
+    reference_thumbs: np.ndarray | None,
+    reference_features: np.ndarray | None,
+    ratio: float,
+) -> Audit:
     """Compare generated images, digests (N,), thumbs (N, S, S, 3) uint8 and features (N, D), with themselves and with
     reference images (M, ...), which may be None where only statistics are known."""
     duplicates = _repeated(digests)

@@ -40,8 +40,11 @@ def main(argv: list[str] | None = None) -> int:
 def _compare(scratch: Path, options: argparse.Namespace) -> int:
     import torch
 
-    print(f"{options.generated} against {options.reference} images of 64x64 on {options.device}, "
-          f"{platform.machine()} with {os.cpu_count()} cores, torch {torch.__version__}", flush=True)
+    print(
+        f"{options.generated} against {options.reference} images of 64x64 on {options.device}, "
+        f"{platform.machine()} with {os.cpu_count()} cores, torch {torch.__version__}",
+        flush=True,
+    )
     generated, reference = scratch / "generated", scratch / "reference"
     make_images(generated, options.generated, options.seed, falloff=1.1)
     make_images(reference, options.reference, options.seed + 1, falloff=1.0)
@@ -50,8 +53,19 @@ def _compare(scratch: Path, options: argparse.Namespace) -> int:
     torch.save(seeded_inception(options.seed), weights)
 
     theirs = [sys.executable, "-W", "ignore", "-m", "pytorch_fid", "--device", options.device]
-    ours = [sys.executable, "-m", "grader", "fid", str(generated), str(reference), "--weights", str(weights),
-            "--json", "--device", options.device]
+    ours = [
+        sys.executable,
+        "-m",
+        "grader",
+        "fid",
+        str(generated),
+        str(reference),
+        "--weights",
+        str(weights),
+        "--json",
+        "--device",
+        options.device,
+    ]
     saved, cache = str(scratch / "reference.npz"), scratch / "cache"
     plain = _run("pytorch_fid", [*theirs, str(generated), str(reference)], scratch)
     cold = _run("grader fid, nothing cached", [*ours, "--cache", str(cache)], scratch)
@@ -63,10 +77,12 @@ def _compare(scratch: Path, options: argparse.Namespace) -> int:
     plain_saved = _run("pytorch_fid, reference saved", [*theirs, str(generated), saved], scratch)
 
     difference = abs(cold[1] / plain[1] - 1)
-    print(f"\ntimes as fast as pytorch_fid: {plain[0] / cold[0]:.1f} with nothing cached, "
-          f"{plain[0] / warm[0]:.1f} with the reference cached, {plain[0] / again[0]:.0f} with all cached\n"
-          f"times as fast as pytorch_fid with saved statistics: {plain_saved[0] / warm[0]:.1f}\n"
-          f"relative difference of the two FIDs: {difference:.1e} (1e-3 allowed)")
+    print(
+        f"\ntimes as fast as pytorch_fid: {plain[0] / cold[0]:.1f} with nothing cached, "
+        f"{plain[0] / warm[0]:.1f} with the reference cached, {plain[0] / again[0]:.0f} with all cached\n"
+        f"times as fast as pytorch_fid with saved statistics: {plain_saved[0] / warm[0]:.1f}\n"
+        f"relative difference of the two FIDs: {difference:.1e} (1e-3 allowed)"
+    )
     return 0 if difference <= 1e-3 else 1
 
 

@@ -56,8 +56,14 @@ def _measure(folder: Folder, extractor: Extractor, what: str) -> Measured:
 
     name, features = extractor.features(map(pixels, pictures(folder)), progress(f"{what} images", len(folder.files)))
     thumbs, digests, sizes, modes = zip(*seen, strict=True)
-    return Measured(np.array(name), features, np.stack(thumbs), np.stack([np.frombuffer(d, np.uint8) for d in digests]),
-                    np.array(sizes), np.array(modes))
+    return Measured(
+        np.array(name),
+        features,
+        np.stack(thumbs),
+        np.stack([np.frombuffer(d, np.uint8) for d in digests]),
+        np.array(sizes),
+        np.array(modes),
+    )
 
 
 def _read(file: Path, count: int) -> Measured | None:
@@ -84,8 +90,10 @@ def _write(file: Path, entry: Measured) -> None:
         os.replace(draft, file)
         _prune(file.parent)
     except OSError as error:
-        print(f"warning: nothing is kept for the next run: {file.parent} cannot be written ({error.strerror})",
-              file=sys.stderr)
+        print(
+            f"warning: nothing is kept for the next run: {file.parent} cannot be written ({error.strerror})",
+            file=sys.stderr,
+        )
     finally:
         if draft is not None:
             draft.unlink(missing_ok=True)

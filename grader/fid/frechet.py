@@ -52,12 +52,18 @@ def read_statistics(path: Path) -> Gaussian:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             mean, covariance = file["mu"], file["sigma"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise NotMeasurable(f"{path} does not hold the statistics 'mu' and 'sigma': {error}\n"
-                            "write them with: python -m pytorch_fid --save-stats FOLDER FILE.npz") from error
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or not (
-            np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise NotMeasurable(f"{path}: 'mu' has shape {mean.shape} and 'sigma' {covariance.shape}; "
-                            "finite (D,) and (D, D) are needed")
+        raise NotMeasurable(
+            f"{path} does not hold the statistics 'mu' and 'sigma': {error}\n"
+            "write them with: python -m pytorch_fid --save-stats FOLDER FILE.npz"
+        ) from error
+    if (
+        mean.ndim != 1
+        or covariance.shape != (len(mean), len(mean))
+        or not (np.isfinite(mean).all() and np.isfinite(covariance).all())
+    ):
+        raise NotMeasurable(
+            f"{path}: 'mu' has shape {mean.shape} and 'sigma' {covariance.shape}; finite (D,) and (D, D) are needed"
+        )
     return from_statistics(mean, covariance)
 
 

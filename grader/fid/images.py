@@ -88,8 +88,10 @@ def decode(path: Path) -> Picture:
                 raise NotMeasurable(f"{path} is {image.width}x{image.height}; no side may exceed {MAX_SIDE} pixels")
             return Picture(np.array(image.convert("RGB"), dtype=np.uint8), image.mode)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise NotMeasurable(f"{path} cannot be read as an image: {error}\ndraw or copy this image again, "
-                            "or take it out of the folder (the count then says so)") from error
+        raise NotMeasurable(
+            f"{path} cannot be read as an image: {error}\ndraw or copy this image again, "
+            "or take it out of the folder (the count then says so)"
+        ) from error
 
 
 def pictures(folder: Folder) -> Iterator[Picture]:

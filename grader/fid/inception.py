@@ -23,19 +23,35 @@ Block = tuple[tuple[Step, ...], ...]
 _DOUBLE: tuple[Step, ...] = ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3")
 _A: Block = (("branch1x1",), ("branch5x5_1", "branch5x5_2"), _DOUBLE, ("mean of branch_pool",))
 _B: Block = (("branch3x3",), _DOUBLE, ("max/2",))
-_C: Block = (("branch1x1",), ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
-             tuple(f"branch7x7dbl_{i}" for i in range(1, 6)), ("mean of branch_pool",))
+_C: Block = (
+    ("branch1x1",),
+    ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
+    tuple(f"branch7x7dbl_{i}" for i in range(1, 6)),
+    ("mean of branch_pool",),
+)
 _D: Block = (("branch3x3_1", "branch3x3_2"), tuple(f"branch7x7x3_{i}" for i in range(1, 5)), ("max/2",))
-_E: Block = (("branch1x1",), ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
-             ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")))
+_E: Block = (
+    ("branch1x1",),
+    ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
+    ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
+)
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "max/2", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "max/2")
 BLOCKS: dict[str, Block] = {
-    **{f"Mixed_5{letter}": _A for letter in "bcd"}, "Mixed_6a": _B, **{f"Mixed_6{letter}": _C for letter in "bcde"},
-    "Mixed_7a": _D, "Mixed_7b": (*_E, ("mean of branch_pool",)), "Mixed_7c": (*_E, ("max", "branch_pool")),
+    **{f"Mixed_5{letter}": _A for letter in "bcd"},
+    "Mixed_6a": _B,
+    **{f"Mixed_6{letter}": _C for letter in "bcde"},
+    "Mixed_7a": _D,
+    "Mixed_7b": (*_E, ("mean of branch_pool",)),
+    "Mixed_7c": (*_E, ("max", "branch_pool")),
 }
 # Every other convolution has stride 1 and keeps the size of its input.
-HALVING = {"Conv2d_1a_3x3", "Mixed_6a.branch3x3", "Mixed_6a.branch3x3dbl_3", "Mixed_7a.branch3x3_2",
-           "Mixed_7a.branch7x7x3_4"}
+HALVING = {
+    "Conv2d_1a_3x3",
+    "Mixed_6a.branch3x3",
+    "Mixed_6a.branch3x3dbl_3",
+    "Mixed_7a.branch3x3_2",
+    "Mixed_7a.branch7x7x3_4",
+}
 UNPADDED = HALVING | {"Conv2d_2a_3x3", "Conv2d_4a_3x3"}
 
 
@@ -90,8 +106,9 @@ class Inception:
         return F.conv2d(x, weight, bias, stride=2 if name in HALVING else 1, padding=padding)
 
 
-def _fold(name: str, state: dict[str, Tensor], expected: dict[str, torch.Size],
-          device: torch.device) -> tuple[Tensor, Tensor]:
+def _fold(
+    name: str, state: dict[str, Tensor], expected: dict[str, torch.Size], device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Weight (O, I, KH, KW) and bias (O,) of a convolution that includes its batch norm, folded in float64."""
 
     def tensor(part: str) -> Tensor:
@@ -99,8 +116,10 @@ def _fold(name: str, state: dict[str, Tensor], expected: dict[str, torch.Size],
         if found is None:
             raise UsageError(f"the weights lack {name}.{part}: this is not a whole InceptionV3")
         if found.shape != expected[f"{name}.{part}"]:
-            raise UsageError(f"the weights' {name}.{part} has shape {tuple(found.shape)}, "
-                             f"an InceptionV3 has {tuple(expected[f'{name}.{part}'])} there")
+            raise UsageError(
+                f"the weights' {name}.{part} has shape {tuple(found.shape)}, "
+                f"an InceptionV3 has {tuple(expected[f'{name}.{part}'])} there"
+            )
         return found.double()
 
     scale = tensor("bn.weight") / torch.sqrt(tensor("bn.running_var") + EPS)

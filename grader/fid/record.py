@@ -78,21 +78,28 @@ class FidReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON of the report; the keys are the fields."""
-        return {**asdict(self), "interval": list(self.interval),
-                "points_if": [outcome.to_dict() for outcome in self.points_if],
-                "flags": [asdict(flag) for flag in self.flags]}
+        return {
+            **asdict(self),
+            "interval": list(self.interval),
+            "points_if": [outcome.to_dict() for outcome in self.points_if],
+            "flags": [asdict(flag) for flag in self.flags],
+        }
 
     def to_text(self) -> str:
         """What `ddpm-grader fid` prints."""
         low, high = self.interval
-        known = {"FID": f"{self.fid:.2f}   {self.confidence:.0%} interval {low:.2f} to {high:.2f}",
-                 "KID": "needs reference images" if self.kid is None else f"{self.kid * 1000:.2f} x 10^-3",
-                 "points": self._points_text(), "images": self._counts_text(),
-                 "extractor": f"{self.extractor['name']} ({self.extractor['dims']} features), weights "
-                              f"{self.extractor['weights']} sha256 {self.extractor['sha256'][:12]}",
-                 "resize": self.resize,
-                 "reference": f"{self.reference['path']} sha256 {self.reference['sha256'][:12]}",
-                 "fingerprint": self.fingerprint, "trust": str(self.trust)}
+        known = {
+            "FID": f"{self.fid:.2f}   {self.confidence:.0%} interval {low:.2f} to {high:.2f}",
+            "KID": "needs reference images" if self.kid is None else f"{self.kid * 1000:.2f} x 10^-3",
+            "points": self._points_text(),
+            "images": self._counts_text(),
+            "extractor": f"{self.extractor['name']} ({self.extractor['dims']} features), weights "
+            f"{self.extractor['weights']} sha256 {self.extractor['sha256'][:12]}",
+            "resize": self.resize,
+            "reference": f"{self.reference['path']} sha256 {self.reference['sha256'][:12]}",
+            "fingerprint": self.fingerprint,
+            "trust": str(self.trust),
+        }
         if self.real_images_score is not None:
             known["real images"] = f"as many of the reference's own would score about {self.real_images_score:.2f}"
         lines = [f"{name:<12}{one_line(text)}" for name, text in known.items()]
@@ -106,8 +113,11 @@ class FidReport:
         return text + (" (a person decides: see below)" if self.needs_review else "")
 
     def _counts_text(self) -> str:
-        shown = [f"{count:,} {name.replace('_', ' ')}" for name, count in self.counts.items()
-                 if count or name in ("generated", "reference")]
+        shown = [
+            f"{count:,} {name.replace('_', ' ')}"
+            for name, count in self.counts.items()
+            if count or name in ("generated", "reference")
+        ]
         return ", ".join(shown)
 
     def _flag_text(self, flag: Flag) -> str:

@@ -81,8 +81,12 @@ def train(images: Tensor, labels: Tensor, classes: int, epochs: int, seed: int) 
             loss.backward()
             optimiser.step()
             schedule.step()
-        print(f"epoch {epoch + 1} of {epochs}: {_accuracy(model, images[held], labels[held]):.1%} of the held-out "
-              "images are told apart", file=sys.stderr, flush=True)
+        print(
+            f"epoch {epoch + 1} of {epochs}: {_accuracy(model, images[held], labels[held]):.1%} of the held-out "
+            "images are told apart",
+            file=sys.stderr,
+            flush=True,
+        )
     return model.eval()
 
 

@@ -25,9 +25,11 @@ URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_
 FILE = URL.rsplit("/", 1)[1]
 CHECKSUM = "6726825d"  # first digits of the file's SHA-256, which the publisher put into its name
 GIVE = "give the file with --weights PATH"
-CONVERT = ("convert it where you trust its maker: "
-           "python -c \"import torch; made = torch.load('FILE', weights_only=False); "
-           "torch.save(made.state_dict() if hasattr(made, 'state_dict') else made['state_dict'], 'weights.pt')\"")
+CONVERT = (
+    "convert it where you trust its maker: "
+    "python -c \"import torch; made = torch.load('FILE', weights_only=False); "
+    "torch.save(made.state_dict() if hasattr(made, 'state_dict') else made['state_dict'], 'weights.pt')\""
+)
 
 
 def default_weights() -> Path:
@@ -37,8 +39,10 @@ def default_weights() -> Path:
     if not file.is_file():
         _fetch(file)
     elif not sha256(file).startswith(CHECKSUM):
-        raise UsageError(f"{file} is damaged or not pytorch-fid's (its SHA-256 should begin with {CHECKSUM}): "
-                         f"delete it, and it is fetched again, or {GIVE}")
+        raise UsageError(
+            f"{file} is damaged or not pytorch-fid's (its SHA-256 should begin with {CHECKSUM}): "
+            f"delete it, and it is fetched again, or {GIVE}"
+        )
     return file
 
 
@@ -51,12 +55,15 @@ def _fetch(file: Path) -> None:
             while block := answer.read(1 << 20):
                 out.write(block)
         if not sha256(draft).startswith(CHECKSUM):
-            raise UsageError(f"what {URL} sent is not the published file "
-                             f"(its SHA-256 should begin with {CHECKSUM}); {GIVE}")
+            raise UsageError(
+                f"what {URL} sent is not the published file (its SHA-256 should begin with {CHECKSUM}); {GIVE}"
+            )
         os.replace(draft, file)
     except OSError as error:  # URLError is one
-        raise UsageError(f"the Inception weights cannot be fetched from {URL} ({getattr(error, 'reason', error)}).\n"
-                         f"Put the file at {file}, or {GIVE}") from error
+        raise UsageError(
+            f"the Inception weights cannot be fetched from {URL} ({getattr(error, 'reason', error)}).\n"
+            f"Put the file at {file}, or {GIVE}"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -89,8 +96,10 @@ def load_weights(file: Path) -> tuple[str, dict[str, torch.Tensor]]:
         return "small-inception", tensors
     renamed = _inception_names(tensors)
     if renamed is None:
-        raise UsageError(f"{file} holds no Inception that is known here: no tensor is named Conv2d_1a_3x3.conv.weight "
-                         f"or blocks.0.0.conv.weight (but {', '.join(sorted(tensors)[:3]) or 'none at all'})")
+        raise UsageError(
+            f"{file} holds no Inception that is known here: no tensor is named Conv2d_1a_3x3.conv.weight "
+            f"or blocks.0.0.conv.weight (but {', '.join(sorted(tensors)[:3]) or 'none at all'})"
+        )
     return "inception-v3", renamed
 
 
@@ -102,8 +111,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UsageError(f"{file} is not a plain state dict: reading it would run code that it carries, which is "
-                         f"refused.\n{CONVERT}") from error
+        raise UsageError(
+            f"{file} is not a plain state dict: reading it would run code that it carries, which is refused.\n{CONVERT}"
+        ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{file} cannot be read as weights, it may be cut short: {first}") from error
@@ -113,9 +123,12 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 # Modules of pytorch_fid's InceptionV3, block by block, in torchvision's names; None is a pooling.
-_BLOCKS = (("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", None), ("Conv2d_3b_1x1", "Conv2d_4a_3x3", None),
-           ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
-           ("Mixed_7a", "Mixed_7b", "Mixed_7c", None))
+_BLOCKS = (
+    ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", None),
+    ("Conv2d_3b_1x1", "Conv2d_4a_3x3", None),
+    ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    ("Mixed_7a", "Mixed_7b", "Mixed_7c", None),
+)
 
 
 def _inception_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
@@ -127,10 +140,14 @@ def _inception_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
         bare = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         if not blocks:
             return bare
-        table = {f"blocks.{i}.{j}.": f"{module}."
-                 for i, modules in enumerate(_BLOCKS) for j, module in enumerate(modules)}
-        return {table[head] + name.removeprefix(head): value
-                for name, value in bare.items() if (head := ".".join(name.split(".")[:3]) + ".") in table}
+        table = {
+            f"blocks.{i}.{j}.": f"{module}." for i, modules in enumerate(_BLOCKS) for j, module in enumerate(modules)
+        }
+        return {
+            table[head] + name.removeprefix(head): value
+            for name, value in bare.items()
+            if (head := ".".join(name.split(".")[:3]) + ".") in table
+        }
     return None
 
 

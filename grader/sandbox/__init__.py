@@ -3,5 +3,4 @@
 from grader.sandbox.base import Answer, ProbeFailure, SandboxFault, SandboxKind, SandboxUnavailable
 from grader.sandbox.session import Sandbox, resolve
 
-__all__ = ["Answer", "ProbeFailure", "Sandbox", "SandboxFault", "SandboxKind", "SandboxUnavailable",
-           "resolve"]
+__all__ = ["Answer", "ProbeFailure", "Sandbox", "SandboxFault", "SandboxKind", "SandboxUnavailable", "resolve"]

@@ -18,12 +18,19 @@ from .launch import Command, Launch
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 CONFIGURATION = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
-INSTALLERS = {"apt-get": "sudo apt-get install bubblewrap", "dnf": "sudo dnf install bubblewrap",
-              "pacman": "sudo pacman -S bubblewrap", "zypper": "sudo zypper install bubblewrap",
-              "apk": "sudo apk add bubblewrap"}
+INSTALLERS = {
+    "apt-get": "sudo apt-get install bubblewrap",
+    "dnf": "sudo dnf install bubblewrap",
+    "pacman": "sudo pacman -S bubblewrap",
+    "zypper": "sudo zypper install bubblewrap",
+    "apk": "sudo apk add bubblewrap",
+}
 # Kernel settings that forbid what bubblewrap needs: name, the forbidding value, an allowing one.
-SETTINGS = (("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
-            ("kernel/unprivileged_userns_clone", "0", "1"), ("user/max_user_namespaces", "0", "10000"))
+SETTINGS = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel/unprivileged_userns_clone", "0", "1"),
+    ("user/max_user_namespaces", "0", "10000"),
+)
 WORKER, SUBMISSION, PROBES = "/grader/worker", "/submission", "/grader/extra_probes.py"
 MIB = 1 << 20
 
@@ -33,24 +40,57 @@ def command(launch: Launch, fd: int) -> Command:
     mounts = [("--ro-bind", launch.worker, WORKER), ("--ro-bind", launch.submission, SUBMISSION)]
     if launch.extra_probes:
         mounts.append(("--ro-bind", launch.extra_probes, PROBES))
-    argument = launching.config(launch, SUBMISSION, "/tmp", fd, namespaced=True, drop_uid=os.geteuid() == 0,
-                                sweep=["/tmp", "/dev/shm"], extra=PROBES if launch.extra_probes else None)
+    argument = launching.config(
+        launch,
+        SUBMISSION,
+        "/tmp",
+        fd,
+        namespaced=True,
+        drop_uid=os.geteuid() == 0,
+        sweep=["/tmp", "/dev/shm"],
+        extra=PROBES if launch.extra_probes else None,
+    )
     argv = [sys.executable, "-B", f"{WORKER}/main.py", argument]
     shown = [part for option, source, target in mounts for part in (option, str(source), target)]
     return _wrap(shown, argv, launch.limits.scratch_mib, launch.gpu)
 
 
 def _wrap(mounts: list[str], argv: list[str], scratch_mib: int, gpu: bool) -> Command:
-    arguments = [*_namespaces(), *_system(), *_interpreter(), "--dir", "/grader", *mounts, *_devices(gpu),
-                 "--perms", "1777", "--size", str(scratch_mib * MIB), "--tmpfs", "/tmp", "--remount-ro", "/",
-                 "--chdir", "/tmp"]
+    arguments = [
+        *_namespaces(),
+        *_system(),
+        *_interpreter(),
+        "--dir",
+        "/grader",
+        *mounts,
+        *_devices(gpu),
+        "--perms",
+        "1777",
+        "--size",
+        str(scratch_mib * MIB),
+        "--tmpfs",
+        "/tmp",
+        "--remount-ro",
+        "/",
+        "--chdir",
+        "/tmp",
+    ]
     # bwrap is pid 1 inside: what it is started with can be read in /proc/1, so arguments come by descriptor.
     return Command(argv, launching.environment("/tmp"), arguments)
 
 
 def _namespaces() -> list[str]:
-    arguments = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
-                 "--hostname", "sandbox", "--die-with-parent", "--new-session"]
+    arguments = [
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+        "--hostname",
+        "sandbox",
+        "--die-with-parent",
+        "--new-session",
+    ]
     if os.geteuid() == 0:  # no user namespace: the worker changes to a uid that RLIMIT_NPROC binds
         return [*arguments, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     return [*arguments, "--unshare-user", "--cap-drop", "ALL"]
@@ -122,8 +162,15 @@ def start(command: Command, fds: tuple[int, ...], output: int) -> subprocess.Pop
             file.seek(0)
         argv = [_bwrap(), "--args", str(arguments.fileno()), "--", *command.argv]
         # A session of its own: Ctrl-C at the terminal must not look like a crash of the submission.
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={},
-                                pass_fds=(*fds, arguments.fileno(), calls.fileno()), start_new_session=True)
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={},
+            pass_fds=(*fds, arguments.fileno(), calls.fileno()),
+            start_new_session=True,
+        )
 
 
 def _bwrap() -> str:
@@ -168,6 +215,8 @@ def explain(text: str, settings: Path = Path("/proc/sys")) -> str:
             file = settings / name
             if file.is_file() and file.read_text().strip() == forbids:
                 setting = name.replace("/", ".")
-                return (f"bubblewrap cannot make a user namespace ({line}): the kernel setting {setting} = "
-                        f"{forbids} forbids it; `sudo sysctl -w {setting}={allows}` allows it, {NONE_HINT}")
+                return (
+                    f"bubblewrap cannot make a user namespace ({line}): the kernel setting {setting} = "
+                    f"{forbids} forbids it; `sudo sysctl -w {setting}={allows}` allows it, {NONE_HINT}"
+                )
     return f"bubblewrap does not work here ({line}): a container may forbid it, {NONE_HINT}"

@@ -42,18 +42,39 @@ class Command:
 def config(launch: Launch, submission: str, scratch: str, fd: int, **rest: Any) -> str:
     """The worker's one argument (see worker/main.py)."""
     halves = {name: os.path.join(submission, folder) for name, folder in launch.halves.items()}
-    return json.dumps({"fd": fd, "limits": asdict(launch.limits), "halves": halves, "gpu": launch.gpu,
-                       "work": f"{scratch}/work", "extra": None, **rest})
+    return json.dumps(
+        {
+            "fd": fd,
+            "limits": asdict(launch.limits),
+            "halves": halves,
+            "gpu": launch.gpu,
+            "work": f"{scratch}/work",
+            "extra": None,
+            **rest,
+        }
+    )
 
 
 def environment(scratch: str) -> dict[str, str]:
     """The whole environment of a worker; nothing of ours passes."""
     threads = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"{scratch}/home", "TMPDIR": scratch,
-            "USER": "student", "LOGNAME": "student", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1",
-            "MPLBACKEND": "Agg", "MPLCONFIGDIR": f"{scratch}/home/matplotlib",
-            "PYTORCH_NVML_BASED_CUDA_CHECK": "1", **{f"{name}_NUM_THREADS": "1" for name in threads}}
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": f"{scratch}/home",
+        "TMPDIR": scratch,
+        "USER": "student",
+        "LOGNAME": "student",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": f"{scratch}/home/matplotlib",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        **{f"{name}_NUM_THREADS": "1" for name in threads},
+    }
 
 
 def plain_command(launch: Launch, scratch: str, fd: int, others: int) -> Command:
@@ -61,8 +82,17 @@ def plain_command(launch: Launch, scratch: str, fd: int, others: int) -> Command
     root = os.geteuid() == 0  # then the worker gets a real uid of its own, as no limit binds root
     limits = asdict(launch.limits) | {"processes": launch.limits.processes + (0 if root else others)}
     extra = str(launch.extra_probes) if launch.extra_probes else None
-    argument = config(launch, str(launch.submission), scratch, fd, namespaced=False, drop_uid=root,
-                      sweep=[scratch], extra=extra, limits=limits)
+    argument = config(
+        launch,
+        str(launch.submission),
+        scratch,
+        fd,
+        namespaced=False,
+        drop_uid=root,
+        sweep=[scratch],
+        extra=extra,
+        limits=limits,
+    )
     return Command([sys.executable, "-B", str(launch.worker / "main.py"), argument], environment(scratch))
 
 

@@ -76,8 +76,16 @@ class Worker:
             return user.start(launch, self._account, fd, output)
         assert self._scratch
         command = plain_command(launch, self._scratch, fd, _threads_of_user())
-        return subprocess.Popen(command.argv, env=command.env, cwd=self._scratch, stdin=subprocess.DEVNULL,
-                                stdout=output, stderr=output, pass_fds=(fd,), start_new_session=True)
+        return subprocess.Popen(
+            command.argv,
+            env=command.env,
+            cwd=self._scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(fd,),
+            start_new_session=True,
+        )
 
     def wait_ready(self) -> None:
         """Wait for torch's import in the worker. Raises SandboxFault with what it printed if it fails."""
@@ -132,7 +140,7 @@ class Worker:
         self.send(echo, None, deadline)
         data, end = b"", wire.encode(echo)
         while not data.endswith(end):
-            data = data[-len(end):] + self._read(1, deadline, MIB)
+            data = data[-len(end) :] + self._read(1, deadline, MIB)
 
     def _kill_half(self) -> None:
         for _ in range(50):  # what escapes one round was started by a process that still lived
@@ -158,7 +166,7 @@ class Worker:
         while data:
             self._wait(deadline, write=True)
             try:
-                data = data[self._socket.send(data):]
+                data = data[self._socket.send(data) :]
             except BlockingIOError:
                 continue
             except OSError as error:

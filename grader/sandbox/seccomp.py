@@ -18,12 +18,74 @@ import struct
 # kernel's own attack surface: bpf, perf_event_open, userfaultfd, io_uring_*, keyctl, add_key, request_key,
 # ptrace, process_vm_readv and _writev.
 MACHINES: dict[str, tuple[int, tuple[int, ...]]] = {
-    "x86_64": (0xC000003E, (
-        319, 447, 29, 68, 64, 240, 272, 308, 165, 166, 155, 161, 430, 432, 429, 428, 435,
-        321, 298, 323, 425, 426, 427, 250, 248, 249, 101, 310, 311)),
-    "aarch64": (0xC00000B7, (
-        279, 447, 194, 186, 190, 180, 97, 268, 40, 39, 41, 51, 430, 432, 429, 428, 435,
-        280, 241, 282, 425, 426, 427, 219, 217, 218, 117, 270, 271)),
+    "x86_64": (
+        0xC000003E,
+        (
+            319,
+            447,
+            29,
+            68,
+            64,
+            240,
+            272,
+            308,
+            165,
+            166,
+            155,
+            161,
+            430,
+            432,
+            429,
+            428,
+            435,
+            321,
+            298,
+            323,
+            425,
+            426,
+            427,
+            250,
+            248,
+            249,
+            101,
+            310,
+            311,
+        ),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (
+            279,
+            447,
+            194,
+            186,
+            190,
+            180,
+            97,
+            268,
+            40,
+            39,
+            41,
+            51,
+            430,
+            432,
+            429,
+            428,
+            435,
+            280,
+            241,
+            282,
+            425,
+            426,
+            427,
+            219,
+            217,
+            218,
+            117,
+            270,
+            271,
+        ),
+    ),
 }
 CLONE = {"x86_64": 56, "aarch64": 220}
 SOCKET = {"x86_64": 41, "aarch64": 198}
@@ -50,15 +112,29 @@ def program(machine: str = platform.machine(), offline: bool = False) -> bytes:
         return b""
     audit, refused = MACHINES[machine]
     refuse = (RETURN, 0, 0, 0x00050000 | errno.ENOSYS)
-    code = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, audit), (RETURN, 0, 0, KILL),
-            (LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, FOREIGN), (RETURN, 0, 0, KILL)]
+    code = [
+        (LOAD, 0, 0, ARCHITECTURE),
+        (EQUAL, 1, 0, audit),
+        (RETURN, 0, 0, KILL),
+        (LOAD, 0, 0, NUMBER),
+        (AT_LEAST, 0, 1, FOREIGN),
+        (RETURN, 0, 0, KILL),
+    ]
     for number in (*refused, *(OFFLINE[machine] if offline else ())):
         code += [(EQUAL, 0, 1, number), refuse]
     allow, argument = (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, FIRST_ARGUMENT)
     code += [(EQUAL, 0, 4, CLONE[machine]), argument, (ANY_BIT, 0, 1, NEW_NAMESPACE), refuse, allow]
     if offline:
-        code += [(EQUAL, 0, 6, SOCKETPAIR[machine]), argument, (EQUAL, 1, 0, FAMILIES[0]), refuse,
-                 (LOAD, 0, 0, SECOND_ARGUMENT), (ANY_BIT, 0, 1, DATAGRAM), refuse, (LOAD, 0, 0, NUMBER)]
+        code += [
+            (EQUAL, 0, 6, SOCKETPAIR[machine]),
+            argument,
+            (EQUAL, 1, 0, FAMILIES[0]),
+            refuse,
+            (LOAD, 0, 0, SECOND_ARGUMENT),
+            (ANY_BIT, 0, 1, DATAGRAM),
+            refuse,
+            (LOAD, 0, 0, NUMBER),
+        ]
     known = [(EQUAL, len(FAMILIES) - at, 0, family) for at, family in enumerate(FAMILIES)]
     code += [(EQUAL, 0, len(FAMILIES) + 2, SOCKET[machine]), argument, *known, refuse]
     return b"".join(struct.pack("=HBBI", *line) for line in [*code, allow])

@@ -20,8 +20,12 @@ from .base import Answer, ProbeFailure, SandboxFault, SandboxKind
 from .launch import Launch
 from .process import Lost, Worker
 
-KINDS = {"missing": Verdict.MISSING, "not_implemented": Verdict.NOT_IMPLEMENTED, "crashed": Verdict.CRASHED,
-         "out_of_memory": Verdict.OUT_OF_MEMORY}
+KINDS = {
+    "missing": Verdict.MISSING,
+    "not_implemented": Verdict.NOT_IMPLEMENTED,
+    "crashed": Verdict.CRASHED,
+    "out_of_memory": Verdict.OUT_OF_MEMORY,
+}
 NOTES_CAP = 1000  # imports that one probe may announce
 
 
@@ -34,9 +38,15 @@ class Sandbox:
     The thread that starts it must live as long: the kernel ends a sandbox with the thread that made it.
     """
 
-    def __init__(self, submission: Path, halves: dict[str, str], limits: Limits,
-                 kind: SandboxKind = SandboxKind.AUTO, gpu: bool = False,
-                 extra_probes: Path | None = None) -> None:
+    def __init__(
+        self,
+        submission: Path,
+        halves: dict[str, str],
+        limits: Limits,
+        kind: SandboxKind = SandboxKind.AUTO,
+        gpu: bool = False,
+        extra_probes: Path | None = None,
+    ) -> None:
         self.kind = resolve(kind, gpu)
         self.limits = limits
         self._launch = Launch(Path(submission).resolve(), halves, limits, gpu, extra_probes)
@@ -53,8 +63,9 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def start(self) -> None:
@@ -93,8 +104,14 @@ class Sandbox:
             self._worker.output.settle()
         return bytes(self._output.get(half, b"")).decode(errors="replace")
 
-    def call(self, half: str, probe: str, params: dict[str, Any] | None = None,
-             arrays: dict[str, np.ndarray] | None = None, timeout_s: float | None = None) -> Answer:
+    def call(
+        self,
+        half: str,
+        probe: str,
+        params: dict[str, Any] | None = None,
+        arrays: dict[str, np.ndarray] | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
         """Ask a probe of a half; `timeout_s` replaces the limit for one probe, imports have their own.
 
         `params["seed"]` seeds torch, numpy and random in the worker before the probe (0 without).

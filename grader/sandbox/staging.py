@@ -54,8 +54,9 @@ def _stage_for_user(launch: Launch) -> Staged:
     account = Account()
     try:
         sources = {"submission": launch.submission, "worker": launch.worker, "extra_probes": launch.extra_probes}
-        copies: dict[str, Any] = {name: copy(path, account.folder / name)
-                                  for name, path in sources.items() if path is not None}
+        copies: dict[str, Any] = {
+            name: copy(path, account.folder / name) for name, path in sources.items() if path is not None
+        }
     except BaseException:
         account.close()
         raise

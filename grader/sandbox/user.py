@@ -69,8 +69,14 @@ class Account:
         self.clear()
         order = {"uid": self.uid, "folder": str(self.folder), "shared": self.shared}
         argv = [sys.executable, "-I", "-S", guard.__file__, json.dumps(order)]
-        self._guard = subprocess.Popen(argv, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=subprocess.DEVNULL, start_new_session=True)
+        self._guard = subprocess.Popen(
+            argv,
+            env={},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def clear(self) -> None:
         """Make the scratch folder anew."""
@@ -155,13 +161,35 @@ def start(launch: Launch, account: Account, fd: int, output: int) -> subprocess.
     scratch = str(account.scratch)
     extra = str(launch.extra_probes) if launch.extra_probes else None
     argument = launching.config(
-        launch, str(launch.submission), scratch, fd, namespaced=False, drop_uid=False, sweep=[scratch], extra=extra,
-        user={"uid": account.uid, "shared": account.shared,
-              "filter": base64.b64encode(seccomp.program(offline=True)).decode()})
+        launch,
+        str(launch.submission),
+        scratch,
+        fd,
+        namespaced=False,
+        drop_uid=False,
+        sweep=[scratch],
+        extra=extra,
+        user={
+            "uid": account.uid,
+            "shared": account.shared,
+            "filter": base64.b64encode(seccomp.program(offline=True)).decode(),
+        },
+    )
     argv = [sys.executable, "-B", str(launch.worker / "main.py"), argument]
-    return subprocess.Popen(argv, env=launching.environment(scratch), cwd=scratch, stdin=subprocess.DEVNULL,
-                            stdout=output, stderr=output, pass_fds=(fd,), start_new_session=True,
-                            user=account.uid, group=account.uid, extra_groups=[], umask=0o077)
+    return subprocess.Popen(
+        argv,
+        env=launching.environment(scratch),
+        cwd=scratch,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=(fd,),
+        start_new_session=True,
+        user=account.uid,
+        group=account.uid,
+        extra_groups=[],
+        umask=0o077,
+    )
 
 
 def claim_uid() -> tuple[int, socket.socket]:
@@ -181,8 +209,10 @@ def claim_uid() -> tuple[int, socket.socket]:
             if not _known(uid) and not guard.processes(uid):
                 return uid, claim
             claim.close()
-    raise SandboxUnavailable(f"this container has no unused uid for the sandbox 'user': it takes some from "
-                             f"{UIDS[-1][0]} to {UIDS[-1][1]}, {OTHERWISE}")
+    raise SandboxUnavailable(
+        f"this container has no unused uid for the sandbox 'user': it takes some from "
+        f"{UIDS[-1][0]} to {UIDS[-1][1]}, {OTHERWISE}"
+    )
 
 
 def _mapped() -> list[range]:
@@ -208,8 +238,11 @@ def shared_folders() -> list[str]:
     for name in dict.fromkeys(os.path.realpath(name) for name in SHARED):
         with suppress(OSError):
             found.append(name)
-            found += [entry.path for entry in os.scandir(name) if entry.is_dir(follow_symlinks=False)
-                      and entry.stat(follow_symlinks=False).st_mode & stat.S_IWOTH]
+            found += [
+                entry.path
+                for entry in os.scandir(name)
+                if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & stat.S_IWOTH
+            ]
     return found
 
 
@@ -219,8 +252,9 @@ def _place() -> str:
         folder = Path(name).resolve()
         if all(one.is_dir() and one.stat().st_mode & stat.S_IXOTH for one in (folder, *folder.parents)):
             return str(folder)
-    raise SandboxUnavailable("the sandbox 'user' finds no folder for its files: /tmp is closed to other users; "
-                             "`chmod 1777 /tmp` opens it")
+    raise SandboxUnavailable(
+        "the sandbox 'user' finds no folder for its files: /tmp is closed to other users; `chmod 1777 /tmp` opens it"
+    )
 
 
 def private_paths() -> list[Path]:
@@ -241,11 +275,15 @@ def require(private: Iterable[Path] = ()) -> None:
     `private`: more that no submission may get to, other submissions and results for instance.
     """
     if os.geteuid() != 0:
-        raise SandboxUnavailable("the sandbox 'user' runs each submission as another user, which only root may do: "
-                                 f"start the grader as root, {OTHERWISE}")
+        raise SandboxUnavailable(
+            "the sandbox 'user' runs each submission as another user, which only root may do: "
+            f"start the grader as root, {OTHERWISE}"
+        )
     if not seccomp.program():
-        raise SandboxUnavailable(f"the sandbox 'user' knows no filter of system calls for this machine "
-                                 f"({os.uname().machine}), so that it cannot close the network, {OTHERWISE}")
+        raise SandboxUnavailable(
+            f"the sandbox 'user' knows no filter of system calls for this machine "
+            f"({os.uname().machine}), so that it cannot close the network, {OTHERWISE}"
+        )
     _require(tuple(str(path.resolve()) for path in [*private_paths(), *private]), tuple(map(str, homes())))
 
 
@@ -266,13 +304,24 @@ def _seen_by(uid: int, paths: list[tuple[str, bool]]) -> list[str]:
     python = "this Python cannot be started by another user, which the sandbox 'user' needs"
     advice = f"`chmod o+x` the folders that lead to {sys.executable}, or install it outside of them"
     try:
-        done = subprocess.run([sys.executable, "-I", "-S", "-c", TRIAL], input=json.dumps(paths).encode(),
-                              capture_output=True, env={}, cwd="/", timeout=60, user=uid, group=uid, extra_groups=[])
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", TRIAL],
+            input=json.dumps(paths).encode(),
+            capture_output=True,
+            env={},
+            cwd="/",
+            timeout=60,
+            user=uid,
+            group=uid,
+            extra_groups=[],
+        )
     except PermissionError as error:
         raise SandboxUnavailable(f"{python} ({error.strerror}: {error.filename}); {advice}") from error
     except OSError as error:
-        raise SandboxUnavailable(f"the grader cannot become another user ({error.strerror}): the container withholds "
-                                 f"CAP_SETUID or CAP_SETGID, {OTHERWISE}") from error
+        raise SandboxUnavailable(
+            f"the grader cannot become another user ({error.strerror}): the container withholds "
+            f"CAP_SETUID or CAP_SETGID, {OTHERWISE}"
+        ) from error
     if done.returncode != 0:
         raise SandboxUnavailable(f"{python} ({done.stderr.decode(errors='replace').strip()[-300:]}); {advice}")
     return list(json.loads(done.stdout))
@@ -283,9 +332,11 @@ def explain(shown: list[str], unlisted: Iterable[str]) -> str:
     closed = " ".join(shlex.quote(path) for path in shown if path not in unlisted)
     listed = " ".join(shlex.quote(path) for path in shown if path in unlisted)
     commands = [*([f"chmod go-rwx {closed}"] if closed else []), *([f"chmod go-r {listed}"] if listed else [])]
-    return (f"the sandbox 'user' would let submissions read {', '.join(shown[:5])}"
-            f"{f' and {len(shown) - 5} more' if len(shown) > 5 else ''}: close that to other users with "
-            f"`{' && '.join(commands)}`, {OTHERWISE}")
+    return (
+        f"the sandbox 'user' would let submissions read {', '.join(shown[:5])}"
+        f"{f' and {len(shown) - 5} more' if len(shown) > 5 else ''}: close that to other users with "
+        f"`{' && '.join(commands)}`, {OTHERWISE}"
+    )
 
 
 def hide_arguments() -> None:

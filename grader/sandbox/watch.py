@@ -96,7 +96,7 @@ class Output:
                 return
             self._count += len(data)
             kept = self.kept.setdefault(self.half, bytearray())
-            kept += data[:max(0, KEPT - len(kept))]
+            kept += data[: max(0, KEPT - len(kept))]
             if self._count > self._cap:
                 self._count = -(1 << 62)  # once a probe: what is left in the pipe is no news
                 self._stop(Verdict.CRASHED, f"printed more than {self._cap // MIB} MiB")

@@ -72,11 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     passed = states.count("passed")
     print(
         f"{passed} of {len(states)} passed"
-        + (
-            ""
-            if passed == len(states)
-            else f", {states.count('failed')} failed, {states.count('todo')} not done yet"
-        )
+        + ("" if passed == len(states) else f", {states.count('failed')} failed, {states.count('todo')} not done yet")
     )
     return int(passed < len(states))
 

@@ -45,9 +45,7 @@ def check_cases(exercise: str, function: Callable, names: tuple[str, ...], hint:
     for number in range(count):
         stored = [GOLDEN[f"{exercise}.{number}.in.{name}"] for name in names]
         given = [torch.from_numpy(value.copy()) if value.ndim else value.item() for value in stored]
-        sizes = ", ".join(
-            f"{name} {value.shape}" for name, value in zip(names, stored, strict=True) if value.ndim
-        )
+        sizes = ", ".join(f"{name} {value.shape}" for name, value in zip(names, stored, strict=True) if value.ndim)
         where = f"{function.__name__} in warmup.py, {sizes}, seed {given[-1]}"
         with torch.no_grad():
             out = function(*given)
@@ -70,9 +68,7 @@ def check_forward_step() -> None:
         module = diffusion(Recorder())
         x_prev = point.expand(POINTS, 2).clone()
         where = f"forward_step in ddpm.py, t = {t}, x_prev ({POINTS}, 2)"
-        out = with_any_t(
-            lambda form, m=module, x=x_prev: m.forward_step(x, form), t, x_prev.shape, int_first=True
-        )
+        out = with_any_t(lambda form, m=module, x=x_prev: m.forward_step(x, form), t, x_prev.shape, int_first=True)
         out = check_tensor(out, tuple(x_prev.shape), "the result of one step", where)
         mean = point * GOLDEN["chain.of_x"][t]
         check_statistics(out, mean, float(GOLDEN["chain.of_noise"][t]), where, STEP_HINTS)

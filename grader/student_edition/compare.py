@@ -35,9 +35,7 @@ def golden(name: str) -> torch.Tensor:
 def check_tensor(got: object, shape: tuple, checked: str, where: str) -> torch.Tensor:
     """`got`, if it is a finite floating-point tensor of this shape; raises Wrong otherwise."""
     if not isinstance(got, torch.Tensor):
-        hint = (
-            "a branch without a return statement returns None" if got is None else "return the tensor itself"
-        )
+        hint = "a branch without a return statement returns None" if got is None else "return the tensor itself"
         raise Wrong(checked, f"a tensor of shape {shape}", f"{type(got).__name__}", where, hint)
     if tuple(got.shape) != tuple(shape):
         raise Wrong(
@@ -67,9 +65,7 @@ def check_tensor(got: object, shape: tuple, checked: str, where: str) -> torch.T
     return got
 
 
-def check_close(
-    got: object, expected: torch.Tensor, checked: str, where: str, hint: str, atol: float = ATOL
-) -> None:
+def check_close(got: object, expected: torch.Tensor, checked: str, where: str, hint: str, atol: float = ATOL) -> None:
     """Raise Wrong unless `got` equals `expected` up to `atol`, number by number."""
     got = check_tensor(got, tuple(expected.shape), checked, where)
     error = (got.detach().double() - expected.double()).abs()
@@ -87,15 +83,11 @@ def check_close(
     )
 
 
-def check_statistics(
-    got: torch.Tensor, mean: torch.Tensor, spread: float, where: str, hints: dict[str, str]
-) -> None:
+def check_statistics(got: torch.Tensor, mean: torch.Tensor, spread: float, where: str, hints: dict[str, str]) -> None:
     """Raise Wrong unless `got` looks like draws from N(mean, spread^2). got: (N, K); mean: (K,)."""
     number = got.shape[0]
     if spread == 0.0:
-        check_close(
-            got, mean.expand_as(got), "the result at t = 0, where no noise is added", where, hints["t0"]
-        )
+        check_close(got, mean.expand_as(got), "the result at t = 0, where no noise is added", where, hints["t0"])
         return
     limit = STANDARD_ERRORS * spread / number**0.5
     checked = f"the mean of {number:,} results from the same x_t"

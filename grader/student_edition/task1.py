@@ -134,9 +134,7 @@ def check_p_sample() -> None:
         where = f"p_sample in ddpm.py, t = {t}, xt ({POINTS}, 2)"
         out = with_any_t(lambda form, m=module, x=xt: m.p_sample(x, form), t, xt.shape, int_first=True)
         out = check_tensor(out, tuple(xt.shape), "the result of one step", where)
-        check_statistics(
-            out, golden("step_mean_noise")[row, :2], golden("step_spread")[row].item(), where, STEP_HINTS
-        )
+        check_statistics(out, golden("step_mean_noise")[row, :2], golden("step_spread")[row].item(), where, STEP_HINTS)
 
 
 def check_p_sample_loop() -> None:

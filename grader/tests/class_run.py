@@ -22,8 +22,23 @@ def grade_cases(cases: Iterable[Case], root: Path, seed: int = 0, jobs: int | No
     paths = [str(case.write(root / "submissions")) for case in cases]
     out = root / "grades"
     count = jobs or min(2, os.cpu_count() or 1)
-    code = cli.main(["grade", *paths, "--out", str(out), "--no-training", "--seed", str(seed), "--jobs", str(count),
-                     "--only", "task1", "--only", "task2"])
+    code = cli.main(
+        [
+            "grade",
+            *paths,
+            "--out",
+            str(out),
+            "--no-training",
+            "--seed",
+            str(seed),
+            "--jobs",
+            str(count),
+            "--only",
+            "task1",
+            "--only",
+            "task2",
+        ]
+    )
     assert code == cli.OK
     return {name: json.loads((out / name / "result.json").read_text(encoding="utf-8")) for name in names}
 
@@ -34,11 +49,15 @@ def rows_of(result: Graded) -> dict[str, Any]:
 
 def account(row: dict[str, Any]) -> str:
     """A row as a failed test shows it."""
-    checks = "\n".join(f"  {check['id']}: {check['verdict']} {check['points']}/{check['max']} {check['message']}"
-                       for check in row["checks"])
+    checks = "\n".join(
+        f"  {check['id']}: {check['verdict']} {check['points']}/{check['max']} {check['message']}"
+        for check in row["checks"]
+    )
     found = row["diagnosis"]["id"] if row["diagnosis"] else None
-    return (f"{row['id']}: {row['verdict']} {row['points']}/{row['max']}, diagnosis {found}, remarks {row['remarks']}\n"
-            f"{row['message']}\n{checks}")
+    return (
+        f"{row['id']}: {row['verdict']} {row['points']}/{row['max']}, diagnosis {found}, remarks {row['remarks']}\n"
+        f"{row['message']}\n{checks}"
+    )
 
 
 def assert_only_this_row_suffers(case: Case, result: Graded) -> None:

@@ -16,9 +16,14 @@ from grader.tests.samples import HOSTILE, full, hostile, mixed, untouched
 
 PAGE = "report-1.png"
 HOSTILE_ID = "\"><img src=x onerror=\"document.title='PWNED'\">' 陳\u202e; rm -rf ~"
-MARKUP = ("</script><script>document.title='PWNED'</script>", "[click](javascript:document.title='PWNED')",
-          "$\\href{javascript:document.title='PWNED'}{x}$ \\(\\unicode{x}\\)", "<iframe src=https://evil.example>",
-          "```\n<script>document.title='PWNED'</script>\n```", "\x1b]8;;https://evil.example\x07link\x1b]8;;\x07")
+MARKUP = (
+    "</script><script>document.title='PWNED'</script>",
+    "[click](javascript:document.title='PWNED')",
+    "$\\href{javascript:document.title='PWNED'}{x}$ \\(\\unicode{x}\\)",
+    "<iframe src=https://evil.example>",
+    "```\n<script>document.title='PWNED'</script>\n```",
+    "\x1b]8;;https://evil.example\x07link\x1b]8;;\x07",
+)
 
 
 def write_result(out: Path, result: Result) -> Path:
@@ -40,8 +45,10 @@ def with_page(result: Result, out: Path) -> Result:
     folder = out / result.id
     folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (620, 877), (250, 250, 240)).save(folder / PAGE)
-    return with_row(result, Row("task2.fid", 20, Verdict.NEEDS_REVIEW, message="see page 1 of report.pdf",
-                                evidence=[PAGE], suggested=15))
+    return with_row(
+        result,
+        Row("task2.fid", 20, Verdict.NEEDS_REVIEW, message="see page 1 of report.pdf", evidence=[PAGE], suggested=15),
+    )
 
 
 def made_up_class(out: Path) -> Path:
@@ -57,8 +64,10 @@ def hostile_result(out: Path) -> Result:
     (out / HOSTILE_ID).mkdir(parents=True)
     base = hostile(out / HOSTILE_ID)
     text = "\n".join([*MARKUP, *HOSTILE])
-    known = [replace(row, message=text, remarks=[*MARKUP], diagnosis=replace(base.rows[0].diagnosis, title=one))
-             for row, one in zip(full().rows, [*MARKUP, *HOSTILE] * 2, strict=False)]
+    known = [
+        replace(row, message=text, remarks=[*MARKUP], diagnosis=replace(base.rows[0].diagnosis, title=one))
+        for row, one in zip(full().rows, [*MARKUP, *HOSTILE] * 2, strict=False)
+    ]
     return replace(base, id=HOSTILE_ID, rows=[*known, *base.rows], problem=text)
 
 
@@ -94,11 +103,34 @@ def _serving(folder: Path) -> Iterator[str]:
         with open(folder.with_suffix(".log"), "ab") as log:  # a pipe would stay open in the server
             subprocess.run([*unlike_root, *command], cwd=folder, check=True, stdout=log, stderr=log, timeout=60)
 
-    run(str(place / "initdb"), "-D", str(data), "-U", "ta", "--pwfile", str(secret), "-A", "scram-sha-256",
-        "--no-sync", "-E", "UTF8", "--locale", "C")
+    run(
+        str(place / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "ta",
+        "--pwfile",
+        str(secret),
+        "-A",
+        "scram-sha-256",
+        "--no-sync",
+        "-E",
+        "UTF8",
+        "--locale",
+        "C",
+    )
     control = str(place / "pg_ctl")
-    run(control, "-D", str(data), "-w", "-l", str(folder / "log"), "-o",
-        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off", "start")
+    run(
+        control,
+        "-D",
+        str(data),
+        "-w",
+        "-l",
+        str(folder / "log"),
+        "-o",
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off",
+        "start",
+    )
     try:
         yield f"postgresql://ta:{password}@127.0.0.1:{port}"
     finally:

@@ -25,22 +25,25 @@ CRASH = """RuntimeError: The size of tensor a (64) must match the size of tensor
 where: ddpm.py:87 in q_sample"""
 
 BETA = Diagnosis(
-    "beta-for-beta-tilde", "the variance is β, not the posterior variance β̃",
+    "beta-for-beta-tilde",
+    "the variance is β, not the posterior variance β̃",
     "Both appear in Sec. 3.2 and agree at large t. The handout asks for the variance of the posterior "
-    "q(x_{t−1} | x_t, x_0).", "β̃_t = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β_t")
+    "q(x_{t−1} | x_t, x_0).",
+    "β̃_t = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β_t",
+)
 
 # What a hostile student may put into any text. MARK is what a script that ran would leave behind.
 MARK = "PWNED"
 HOSTILE = (
     f"<script>document.title='{MARK}'</script>",
-    f"\"><img src=x onerror=\"document.title='{MARK}'\">",
+    f'"><img src=x onerror="document.title=\'{MARK}\'">',
     f"' onmouseover='document.title=\"{MARK}\"' autofocus onfocus='document.title=\"{MARK}\"",
     f"</style></title></textarea></pre><svg onload=document.title='{MARK}'>",
     f"javascript:document.title='{MARK}'",
     "<link rel=stylesheet href=https://evil.example/a.css><img src=https://evil.example/a.png>",
     "<meta http-equiv=refresh content='0;url=https://evil.example/'><base href=https://evil.example/>",
     "{{ 7 * 7 }}{% raw %}<!-- ",
-    "=HYPERLINK(\"https://evil.example\";\"ok\")",
+    '=HYPERLINK("https://evil.example";"ok")',
     "\x1b[2J\x1b]0;title\x07\x9b31m\x00\x08\r\x7f",
     "\u202egnp.exe\u2066\u200f\u2028\ud800\ufffe",
     "Z" + "\u0301" * 200 + "x" * 300,
@@ -54,6 +57,7 @@ def full() -> Result:
 
 def untouched() -> Result:
     """The release, handed in as it came."""
+
     def row(line: RubricRow) -> Row:
         message = f"{line.id.split('.')[1]} still raises NotImplementedError\nwhere: TODO {line.id}"
         return _lost(Verdict.NOT_IMPLEMENTED, message)(line)
@@ -64,45 +68,75 @@ def untouched() -> Result:
 def companions() -> Result:
     """The solved lab with two companion exercises, of which one is right, one wrong, and the others left alone."""
     result = full()
-    tried = {"extra.train_step": Row("extra.train_step", 0, Verdict.PASSED),
-             "extra.forward_step": Row("extra.forward_step", 0, Verdict.FAILED, message="expected: 1\ngot: 2")}
+    tried = {
+        "extra.train_step": Row("extra.train_step", 0, Verdict.PASSED),
+        "extra.forward_step": Row("extra.forward_step", 0, Verdict.FAILED, message="expected: 1\ngot: 2"),
+    }
     result.rows = [tried.get(row.id, row) for row in result.rows]
     return result
 
 
 def broken() -> Result:
     """An archive that cannot be opened."""
-    return Result("陳小明_412551003", "0" * 64, "0.1.0", 0, "none", {}, [], duration_s=0.1,
-                  problem="412551003_lab1.zip is not a ZIP archive: it starts with 'Rar!', which is RAR.\n"
-                          "Only ZIP archives are taken.")
+    return Result(
+        "陳小明_412551003",
+        "0" * 64,
+        "0.1.0",
+        0,
+        "none",
+        {},
+        [],
+        duration_s=0.1,
+        problem="412551003_lab1.zip is not a ZIP archive: it starts with 'Rar!', which is RAR.\n"
+        "Only ZIP archives are taken.",
+    )
 
 
 def mixed(folder: Path | None = None) -> Result:
     """Every verdict, a diagnosis, remarks and a figure, which is drawn in `folder` if given."""
     special = {
         "task1.q_sample": lambda line: Row.from_checks(line.id, 4, _checks(), evidence=["q_sample.png"]),
-        "task1.p_sample": lambda line: Row.from_checks(line.id, 4, [
-            *_checks(3), Check("variance", Verdict.FAILED, 0, 1, P_SAMPLE)], diagnosis=BETA,
-            remarks=["p_sample takes t as a [B] tensor only"]),
+        "task1.p_sample": lambda line: Row.from_checks(
+            line.id,
+            4,
+            [*_checks(3), Check("variance", Verdict.FAILED, 0, 1, P_SAMPLE)],
+            diagnosis=BETA,
+            remarks=["p_sample takes t as a [B] tensor only"],
+        ),
         "task1.p_sample_loop": _lost(Verdict.TIMEOUT, "p_sample_loop did not answer within 20 s"),
         "task1.compute_loss": _lost(Verdict.GRADER_ERROR, "The judge of compute_loss failed: KeyError 'eps'"),
         "task2.add_noise": _lost(Verdict.CRASHED, CRASH),
-        "task2.cosine": _lost(Verdict.FAILED, "checked: betas of the cosine schedule, T = 1000\n"
-                                              "expected: at most 0.999\ngot: 1 at t = 999"),
+        "task2.cosine": _lost(
+            Verdict.FAILED,
+            "checked: betas of the cosine schedule, T = 1000\nexpected: at most 0.999\ngot: 1 at t = 999",
+        ),
         "task2.step_noise": _lost(Verdict.MISSING, "scheduler.py has no DDPMScheduler.step_predict_noise"),
         "task2.step_x0": _lost(Verdict.NOT_IMPLEMENTED, "step_predict_x0 still raises NotImplementedError"),
         "task2.step_mean": _lost(Verdict.OUT_OF_MEMORY, "step_predict_mean went over 3072 MiB"),
         "task2.loss_mean": _lost(Verdict.SKIPPED, "waits for task2.step_mean"),
-        "task2.loss_x0": lambda line: Row.from_checks(line.id, 3, [
-            Check("target", Verdict.PASSED, 2, 2), Check("t-uniform", Verdict.FAILED, 0, 1, (
-                "checked: the timesteps drawn by get_loss_x0\nexpected: uniform on 0..9\ngot: 1..10"))]),
+        "task2.loss_x0": lambda line: Row.from_checks(
+            line.id,
+            3,
+            [
+                Check("target", Verdict.PASSED, 2, 2),
+                Check(
+                    "t-uniform",
+                    Verdict.FAILED,
+                    0,
+                    1,
+                    ("checked: the timesteps drawn by get_loss_x0\nexpected: uniform on 0..9\ngot: 1..10"),
+                ),
+            ],
+        ),
     }
     result = _result("412551014", lambda line: special.get(line.id, _passed)(line))
     for row in result.rows:  # what the pipeline will say of a row that earned some of its points
         row.verdict = Verdict.PARTIAL if row.verdict is Verdict.FAILED and row.points else row.verdict
-    result.remarks = ["image_diffusion_todo/dataset.py differs from the lab's",
-                      "2d_plot_diffusion_todo/筆記.md is not part of the lab",
-                      "device='cuda' at ddpm.py:12 was graded on the CPU"]
+    result.remarks = [
+        "image_diffusion_todo/dataset.py differs from the lab's",
+        "2d_plot_diffusion_todo/筆記.md is not part of the lab",
+        "device='cuda' at ddpm.py:12 was graded on the CPU",
+    ]
     if folder:
         from grader.figures import draw_forward_strip
 
@@ -113,9 +147,20 @@ def mixed(folder: Path | None = None) -> Result:
 def hostile(folder: Path | None = None) -> Result:
     """Hostile text in every field that text can reach."""
     text = "\n".join(HOSTILE)
-    rows = [Row(f"task1.{one}", 2, Verdict.FAILED, 1, one, Diagnosis(one, one, text, text),
-                [Check(one, Verdict.FAILED, 0, 1, f"expected: {text}\ngot: {one}\nhint: {one}")],
-                [one, "../../etc/passwd", "/etc/passwd", "fake.png"], [one, text]) for one in HOSTILE]
+    rows = [
+        Row(
+            f"task1.{one}",
+            2,
+            Verdict.FAILED,
+            1,
+            one,
+            Diagnosis(one, one, text, text),
+            [Check(one, Verdict.FAILED, 0, 1, f"expected: {text}\ngot: {one}\nhint: {one}")],
+            [one, "../../etc/passwd", "/etc/passwd", "fake.png"],
+            [one, text],
+        )
+        for one in HOSTILE
+    ]
     rows.append(Row("task1.x", 1, Verdict.NEEDS_REVIEW, 0, text))
     if folder:
         (folder / "fake.png").write_text(f"<svg xmlns='http://www.w3.org/2000/svg'><script>{MARK}</script>")
@@ -128,15 +173,25 @@ def strip(points: int = 2048) -> dict[int, np.ndarray]:
     angle = 1.5 * np.pi * (1 + 2 * rng.random(points))
     x_0 = np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1) / 7
     alphas_cumprod = np.cumprod(1 - np.linspace(1e-4, 0.02, 500))
-    return {t: np.sqrt(alphas_cumprod[t]) * x_0
-            + np.sqrt(1 - alphas_cumprod[t]) * rng.standard_normal(x_0.shape) for t in range(0, 500, 50)}
+    return {
+        t: np.sqrt(alphas_cumprod[t]) * x_0 + np.sqrt(1 - alphas_cumprod[t]) * rng.standard_normal(x_0.shape)
+        for t in range(0, 500, 50)
+    }
 
 
 def _result(name: str, row: Callable[[RubricRow], Row]) -> Result:
     judged = {"code": row, "extra": _left_alone}
     rows = [judged.get(line.kind, _review)(line) for line in rubric()]
-    return Result(name, "5f2a9c" + "0123456789" * 5 + "abcdefab", "0.1.0", 7, "bubblewrap",
-                  {"python": "3.11.2", "torch": "2.15.0+cpu", "device": "cpu"}, rows, duration_s=5.43)
+    return Result(
+        name,
+        "5f2a9c" + "0123456789" * 5 + "abcdefab",
+        "0.1.0",
+        7,
+        "bubblewrap",
+        {"python": "3.11.2", "torch": "2.15.0+cpu", "device": "cpu"},
+        rows,
+        duration_s=5.43,
+    )
 
 
 def _review(line: RubricRow) -> Row:
@@ -157,5 +212,6 @@ def _checks(points: float = 4) -> list[Check]:
 
 
 def _lost(verdict: Verdict, message: str) -> Callable[[RubricRow], Row]:
-    return lambda line: Row.from_checks(line.id, line.points, [
-        Check(name, verdict, 0, line.points / 2, message) for name in ("values", "noise")])
+    return lambda line: Row.from_checks(
+        line.id, line.points, [Check(name, verdict, 0, line.points / 2, message) for name in ("values", "noise")]
+    )

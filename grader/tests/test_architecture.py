@@ -71,23 +71,30 @@ def test_what_students_get_imports_nothing_of_the_grader(path):
 
 
 # Features of images need a network, and no student code comes near it; these are imported late, by the verb `fid`.
-FID_WITH_TORCH = {GRADER / "fid" / f"{name}.py"
-                  for name in ("extractor", "inception", "small", "weights", "train_small", "benchmark")}
+FID_WITH_TORCH = {
+    GRADER / "fid" / f"{name}.py" for name in ("extractor", "inception", "small", "weights", "train_small", "benchmark")
+}
 
 # Its maker draws with torch's own generators, imported late; who reads the file does not.
 GOLDEN_WITH_TORCH = {GRADER / "golden_companions_plane.py"}
 
 
 def test_only_the_worker_the_students_own_check_and_the_fid_networks_import_torch():
-    users = {component(path) for path in modules() if path not in FID_WITH_TORCH | GOLDEN_WITH_TORCH
-             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-             if (isinstance(node, ast.Import) and any(a.name.split(".")[0] == "torch" for a in node.names))
-             or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch")}
+    users = {
+        component(path)
+        for path in modules()
+        if path not in FID_WITH_TORCH | GOLDEN_WITH_TORCH
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and any(a.name.split(".")[0] == "torch" for a in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch")
+    }
     assert users <= {"worker", "student_edition"}
 
 
 def test_help_and_report_rendering_import_neither_torch_nor_matplotlib():
-    code = ("import sys; from grader.cli import main; import grader.report; main(['--help']); main(['--version']); "
-            "print([name for name in ('torch', 'matplotlib', 'numpy') if name in sys.modules])")
+    code = (
+        "import sys; from grader.cli import main; import grader.report; main(['--help']); main(['--version']); "
+        "print([name for name in ('torch', 'matplotlib', 'numpy') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

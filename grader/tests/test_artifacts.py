@@ -38,10 +38,19 @@ def some_images(count, seed):
 
 
 def config(predictor, mode):
-    return {"predictor": predictor,
-            "scheduler": {"num_train_timesteps": T, "beta_1": 0.01, "beta_T": 0.3, "mode": mode, "sigma_type": "small"},
-            "network": {"image_resolution": SIZE, "ch": 32, "ch_mult": [1, 1], "attn": [1], "num_res_blocks": 1,
-                        "dropout": 0.0, "image_channels": 3}}
+    return {
+        "predictor": predictor,
+        "scheduler": {"num_train_timesteps": T, "beta_1": 0.01, "beta_T": 0.3, "mode": mode, "sigma_type": "small"},
+        "network": {
+            "image_resolution": SIZE,
+            "ch": 32,
+            "ch_mult": [1, 1],
+            "attn": [1],
+            "num_res_blocks": 1,
+            "dropout": 0.0,
+            "image_channels": 3,
+        },
+    }
 
 
 def make_run(lab, folder, predictor, mode, seed):
@@ -57,7 +66,7 @@ def make_run(lab, folder, predictor, mode, seed):
     strip = np.full((8 * (SIZE + 2) - 2, 3 * (SIZE + 2) - 2, 3), 255, np.uint8)
     for k, sample in enumerate(samples):
         Image.fromarray(sample).save(folder / f"step={STEP}-{k}.png")
-        strip[k * (SIZE + 2):k * (SIZE + 2) + SIZE, -SIZE:] = sample
+        strip[k * (SIZE + 2) : k * (SIZE + 2) + SIZE, -SIZE:] = sample
     Image.fromarray(strip).save(folder / "trajectory.png")
 
 
@@ -67,8 +76,13 @@ def stock(tmp_path_factory):
     root = tmp_path_factory.mktemp("stock")
     lab = load_half("image_diffusion_todo")
     for seed, (predictor, mode) in enumerate(RUNS):
-        make_run(lab, root / "artifacts" / "results" / f"predictor_{predictor}" / f"beta_{mode}" / "run",
-                 predictor, mode, seed)
+        make_run(
+            lab,
+            root / "artifacts" / "results" / f"predictor_{predictor}" / f"beta_{mode}" / "run",
+            predictor,
+            mode,
+            seed,
+        )
     save_pixels(root / "artifacts" / "samples", some_images(COUNT, 100))
     checkpoint = root / "artifacts/results/predictor_noise/beta_quad/run/last.ckpt"
     about = {"checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
@@ -96,10 +110,27 @@ def artifacts(stock, tmp_path):
 def grade(stock, artifacts, rows="task2.fig", *more, submission=None):
     """{row: record} of one submission graded with its artifacts."""
     shutil.rmtree(out := artifacts.parent.parent / "grades", ignore_errors=True)
-    code = cli.main(["grade", str(submission or stock / "7_lab1.zip"), "--out", str(out), "--only", rows,
-                     "--artifacts", str(artifacts.parent), "--data", str(stock / "data"),
-                     "--weights", str(stock / "inception.pt"), "--policy", str(stock / "policy.toml"),
-                     "--seed", "3", *more])
+    code = cli.main(
+        [
+            "grade",
+            str(submission or stock / "7_lab1.zip"),
+            "--out",
+            str(out),
+            "--only",
+            rows,
+            "--artifacts",
+            str(artifacts.parent),
+            "--data",
+            str(stock / "data"),
+            "--weights",
+            str(stock / "inception.pt"),
+            "--policy",
+            str(stock / "policy.toml"),
+            "--seed",
+            "3",
+            *more,
+        ]
+    )
     assert code == cli.OK
     return {row["id"]: row for row in json.loads((out / "7" / "result.json").read_text())["rows"]}
 
@@ -125,7 +156,7 @@ def test_a_missing_schedule_is_named_and_costs_its_share_of_the_suggestion(stock
 
 def cut_short(run):
     data = (run / "last.ckpt").read_bytes()
-    (run / "last.ckpt").write_bytes(data[:len(data) // 2])
+    (run / "last.ckpt").write_bytes(data[: len(data) // 2])
 
 
 def pickled(run):
@@ -196,13 +227,27 @@ def not_json(run):
     (run / "config.json").write_text("{" * 100_000)
 
 
-@pytest.mark.parametrize(("spoil", "told"), [
-    (cut_short, "is not complete"), (pickled, "Convert it"), (other_config, "config.json and last.ckpt are of"),
-    (other_run, "config.json and last.ckpt are of"), (relabelled, "the same weights as"),
-    (wrong_betas, "not those of the quad schedule"), (diverged, "not finite"), (other_step, "last.ckpt is of step 12"),
-    (other_sample, "does not end where"), (no_sample, f"no step={STEP}-7.png"), (broken_picture, "trajectory.png"),
-    (loss_nan, "loss.csv"), (linked, "no last.ckpt"), (pipe, "no loss.csv"), (not_json, "config.json cannot be read"),
-], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (cut_short, "is not complete"),
+        (pickled, "Convert it"),
+        (other_config, "config.json and last.ckpt are of"),
+        (other_run, "config.json and last.ckpt are of"),
+        (relabelled, "the same weights as"),
+        (wrong_betas, "not those of the quad schedule"),
+        (diverged, "not finite"),
+        (other_step, "last.ckpt is of step 12"),
+        (other_sample, "does not end where"),
+        (no_sample, f"no step={STEP}-7.png"),
+        (broken_picture, "trajectory.png"),
+        (loss_nan, "loss.csv"),
+        (linked, "no last.ckpt"),
+        (pipe, "no loss.csv"),
+        (not_json, "config.json cannot be read"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 def test_a_results_folder_that_does_not_hold_together_does_not_count(stock, artifacts, spoil, told):
     spoil(artifacts / "results/predictor_noise/beta_quad/run")
     row = grade(stock, artifacts, "task2.fig_schedules")["task2.fig_schedules"]
@@ -240,7 +285,9 @@ def test_a_network_that_hands_out_real_images_earns_nothing(stock, artifacts, tm
     real = np.stack([np.asarray(Image.open(file)) for file in sorted((stock / "data/eval").iterdir())[:COUNT]])
     half = folder / "image_diffusion_todo"
     np.save(half / "real.npy", real)
-    (half / "model.py").write_text((half / "model.py").read_text() + '''
+    (half / "model.py").write_text(
+        (half / "model.py").read_text()
+        + """
 import numpy as np
 DEALT = []
 def deal(self, batch_size, *args, **kwargs):
@@ -248,7 +295,8 @@ def deal(self, batch_size, *args, **kwargs):
     DEALT.extend(range(batch_size))
     return real[len(DEALT) - batch_size:len(DEALT)]
 DiffusionModule.sample = deal
-''')
+"""
+    )
     row = grade(stock, artifacts, "task2.fid", "--fid", "sample", submission=folder)["task2.fid"]
     assert (row["verdict"], row["points"], row["suggested"]) == ("needs_review", 0, 0)
     assert "copies of real ones" in row["message"]
@@ -266,12 +314,15 @@ def test_code_that_cannot_draw_leaves_the_row_to_a_person(stock, artifacts, tmp_
 def test_drawing_that_takes_too_long_says_what_was_allowed_and_how_to_allow_more(stock, artifacts, tmp_path):
     folder = shutil.copytree(stock / "solved", tmp_path / "7")
     file = folder / "image_diffusion_todo" / "model.py"
-    file.write_text(file.read_text() + "\ndef wait(*arguments, **options):\n    while True:\n        pass\n"
-                                       "DiffusionModule.sample = wait\n")
+    file.write_text(
+        file.read_text() + "\ndef wait(*arguments, **options):\n    while True:\n        pass\n"
+        "DiffusionModule.sample = wait\n"
+    )
     impatient = tmp_path / "policy.toml"
     impatient.write_text(POLICY.replace("[image_runs]", "[image_runs]\nsampling_s = 6"))
-    row = grade(stock, artifacts, "task2.fid", "--fid", "sample", "--policy", str(impatient),
-                submission=folder)["task2.fid"]
+    row = grade(stock, artifacts, "task2.fid", "--fid", "sample", "--policy", str(impatient), submission=folder)[
+        "task2.fid"
+    ]
     assert row["verdict"] == "needs_review"
     assert f"0 of {COUNT} images were drawn within the 6 s of the policy (image_runs.sampling_s)" in row["message"]
 
@@ -284,11 +335,14 @@ def test_an_empty_folder_of_artifacts_says_what_is_wanted(stock, artifacts):
     assert "sampling.py --save_dir" in row["message"]
 
 
-@pytest.mark.parametrize(("arguments", "told"), [
-    (["--fid", "sample"], "give the folder that holds them with --artifacts"),
-    (["--artifacts", "nowhere"], "no such folder of artifacts"),
-    (["--artifacts", ".", "--data", "nowhere"], "no such folder of reference images"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--fid", "sample"], "give the folder that holds them with --artifacts"),
+        (["--artifacts", "nowhere"], "no such folder of artifacts"),
+        (["--artifacts", ".", "--data", "nowhere"], "no such folder of reference images"),
+    ],
+)
 def test_what_would_fail_for_a_whole_class_is_said_before_it(stock, tmp_path, monkeypatch, capsys, arguments, told):
     monkeypatch.chdir(tmp_path)
     code = cli.main(["grade", str(stock / "7_lab1.zip"), "--out", "grades", *arguments])

@@ -79,8 +79,9 @@ def test_a_class_of_none_or_one_has_a_page(tmp_path, results):
 
 def test_shares_of_a_row_are_of_the_whole_class():
     results = [samples.full() for _ in range(4)]
-    for result, points, verdict in zip(results, (4, 2, 0, 0), (Verdict.PASSED, Verdict.FAILED, Verdict.FAILED,
-                                                               Verdict.NEEDS_REVIEW), strict=True):
+    for result, points, verdict in zip(
+        results, (4, 2, 0, 0), (Verdict.PASSED, Verdict.FAILED, Verdict.FAILED, Verdict.NEEDS_REVIEW), strict=True
+    ):
         row = next(row for row in result.rows if row.id == "task1.q_sample")
         row.points, row.verdict = points, verdict
     [line] = [line for line in row_lines(results) if line.id == "task1.q_sample"]
@@ -143,9 +144,14 @@ def test_the_labs_own_text_is_not_similar_code(tmp_path):
 
 @pytest.mark.parametrize("content", [b"def broken(:\n", b"\xff\xfe\x00", b"", b"x = 1\n", b"'" * 300_000])
 def test_files_that_are_no_python_are_left_out_of_the_comparison(tmp_path, content):
-    files = {f"{half}/{name}": content for half, names in (
-        ("2d_plot_diffusion_todo", ("network.py", "ddpm.py")), ("image_diffusion_todo", ("scheduler.py", "model.py")))
-        for name in names}
+    files = {
+        f"{half}/{name}": content
+        for half, names in (
+            ("2d_plot_diffusion_todo", ("network.py", "ddpm.py")),
+            ("image_diffusion_todo", ("scheduler.py", "model.py")),
+        )
+        for name in names
+    }
     odd = build(tmp_path / "odd", files=files)
     found = likeness({"odd": odd, "same": odd, "gone": tmp_path / "gone.zip", "right": build(tmp_path / "right")})
     assert found.pairs == []
@@ -159,6 +165,6 @@ def test_what_is_too_much_to_compare_is_counted(tmp_path, monkeypatch):
 
 def test_the_limit_lies_between_independent_answers_and_copies(tmp_path):
     prints = [fingerprints(case.write(tmp_path)) for case in CASES[:6]]
-    apart = max(shared(a, b) for number, a in enumerate(prints) for b in prints[number + 1:])
+    apart = max(shared(a, b) for number, a in enumerate(prints) for b in prints[number + 1 :])
     assert apart < LEAST - 0.2
     assert shared(prints[0], prints[0]) == 1.0

@@ -97,7 +97,10 @@ def test_the_summary_has_a_line_a_submission(graded):
     with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
         lines = {line["id"]: line for line in csv.DictReader(file)}
     assert {name: (line["points"], line["pending"]) for name, line in lines.items()} == {
-        "412551001": ("60", "50"), "412551002": ("0", "0"), "412551003": ("0", "50")}
+        "412551001": ("60", "50"),
+        "412551002": ("0", "0"),
+        "412551003": ("0", "50"),
+    }
     assert lines["412551001"]["task1.simplenet"] == "4"
 
 
@@ -139,15 +142,19 @@ def test_a_folder_of_submissions_is_not_taken_for_one(tmp_path, capsys):
     assert f"name the files, as in `{tmp_path}/*.zip`" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("arguments", "text"), [
-    (["grad"], "no verb 'grad', did you mean 'grade'?"),
-    (["grade", "nowhere.zip", "--out", "o"], "no such file or folder: nowhere.zip"),
-    (["grade", ".", "--out", "o", "--only", "task1.q_sampel"], "did you mean task1.q_sample"),
-    (["grade", ".", "--out", "o", "--policy", "absent.toml"], "cannot read the policy absent.toml"),
-    (["grade", ".", "--out", "o", "--seed", "-1"], "--seed takes a whole number from 0 on"),
-    (["grade", ".", "--out", "o", "--sandbox", "user"], "the sandbox 'user' runs each submission as another user"),
-    (["release", "."], ""),
-], ids=lambda value: value if isinstance(value, str) else value[0])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["grad"], "no verb 'grad', did you mean 'grade'?"),
+        (["grade", "nowhere.zip", "--out", "o"], "no such file or folder: nowhere.zip"),
+        (["grade", ".", "--out", "o", "--only", "task1.q_sampel"], "did you mean task1.q_sample"),
+        (["grade", ".", "--out", "o", "--policy", "absent.toml"], "cannot read the policy absent.toml"),
+        (["grade", ".", "--out", "o", "--seed", "-1"], "--seed takes a whole number from 0 on"),
+        (["grade", ".", "--out", "o", "--sandbox", "user"], "the sandbox 'user' runs each submission as another user"),
+        (["release", "."], ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
 def test_wrong_usage_says_what_and_exits_with_2(arguments, text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "something").write_text("kept")
@@ -166,8 +173,17 @@ def test_an_unknown_policy_key_is_named(tmp_path, capsys):
 
 def test_without_bubblewrap_auto_refuses_and_none_is_written_into_the_result(tmp_path, monkeypatch, capsys):
     solved = build(tmp_path / "solved")
-    command = [sys.executable, "-m", "grader", "grade", str(solved), "--out", str(tmp_path / "o"),
-               "--only", "task2.cosine"]
+    command = [
+        sys.executable,
+        "-m",
+        "grader",
+        "grade",
+        str(solved),
+        "--out",
+        str(tmp_path / "o"),
+        "--only",
+        "task2.cosine",
+    ]
     nowhere = {**os.environ, "PATH": str(tmp_path)}
     refused = subprocess.run(command, env=nowhere, capture_output=True, text=True)
     assert refused.returncode == 2

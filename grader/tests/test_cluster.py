@@ -56,8 +56,10 @@ def order():
 
 def test_grades_of_a_cluster_are_those_of_one_process_byte_for_byte(handed_in, tmp_path, capsys):
     arguments = ["grade", *map(str, handed_in), "--only", "task2.cosine", "--only", "task2.add_noise", "--seed", "5"]
-    codes = [cli.main([*arguments, "--out", str(tmp_path / "one"), "--jobs", "1"]),
-             cli.main([*arguments, "--out", str(tmp_path / "two"), "--scheduler", "local:2"])]
+    codes = [
+        cli.main([*arguments, "--out", str(tmp_path / "one"), "--jobs", "1"]),
+        cli.main([*arguments, "--out", str(tmp_path / "two"), "--scheduler", "local:2"]),
+    ]
     assert codes == [cli.UNGRADED] * 2
     one, two = ((tmp_path / name / "summary.csv").read_bytes() for name in ("one", "two"))
     assert one == two
@@ -77,8 +79,11 @@ def killer(client, chosen, times):
         while len(killed) < times and time.monotonic() < deadline:
             for pid, keys in client.run(at_work, on_error="ignore").values():
                 started = Counter(key for _, key in client.get_events(STARTED) or ())
-                if len(killed) < times and pid not in killed \
-                        and any(key.startswith(chosen) and started[key] > len(killed) for key in keys):
+                if (
+                    len(killed) < times
+                    and pid not in killed
+                    and any(key.startswith(chosen) and started[key] > len(killed) for key in keys)
+                ):
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
             time.sleep(0.1)
@@ -144,6 +149,9 @@ def test_a_gpu_that_no_worker_announces_is_said(client):
 
 
 def test_workers_of_many_threads_are_refused():
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster, \
-            Client(cluster) as client, pytest.raises(UsageError, match="--nthreads 1"):
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        pytest.raises(UsageError, match="--nthreads 1"),
+    ):
         check_workers(client, order())

@@ -51,8 +51,9 @@ def grade(cases, root, seed=0):
     paths = [str(case.write(root / "in")) for case in cases]
     only = [word for row in ROWS for word in ("--only", row)]
     assert cli.main(["grade", *paths, "--out", str(out), "--seed", str(seed), "--jobs", "2", *only]) == cli.OK
-    return {case.name: rows_of(json.loads((out / case.name / "result.json").read_text(encoding="utf-8")))
-            for case in cases}
+    return {
+        case.name: rows_of(json.loads((out / case.name / "result.json").read_text(encoding="utf-8"))) for case in cases
+    }
 
 
 def verdict_of(row):
@@ -68,12 +69,21 @@ REST = [case for case in CASES if case not in BRIEF]
 def carried(cases):
     """Submissions with a mistake in each of the three exercises, which are judged apart; and the cases of each."""
     rows = [[case for case in kind if case in cases] for kind in (SAMPLERS, CLASSES, LIBRARY)]
-    alone = {"extra.fast_sample": LEFT_ALONE.bodies["extra.fast_sample"],
-             "extra.diffusers_parity": LEFT_ALONE.bodies["extra.diffusers_parity"]}  # what is left alone takes no time
+    alone = {
+        "extra.fast_sample": LEFT_ALONE.bodies["extra.fast_sample"],
+        "extra.diffusers_parity": LEFT_ALONE.bodies["extra.diffusers_parity"],
+    }  # what is left alone takes no time
     students = [[case for case in student if case] for student in itertools.zip_longest(*rows)]
-    return [(Case(f"student-{number:02}", bodies={**alone, **{name: body for case in student
-                                                              for name, body in case.bodies.items()}}), student)
-            for number, student in enumerate(students)]
+    return [
+        (
+            Case(
+                f"student-{number:02}",
+                bodies={**alone, **{name: body for case in student for name, body in case.bodies.items()}},
+            ),
+            student,
+        )
+        for number, student in enumerate(students)
+    ]
 
 
 def grade_carried(cases, root, others=(), seed=0):
@@ -87,8 +97,10 @@ def by_block():
     blocks = {}
     for block, name, body in STYLES:
         blocks.setdefault(block, []).append((name, body))
-    return [Case(f"style-{number}", bodies={block: styles[number % len(styles)][1] for block, styles in blocks.items()})
-            for number in range(max(map(len, blocks.values())))]
+    return [
+        Case(f"style-{number}", bodies={block: styles[number % len(styles)][1] for block, styles in blocks.items()})
+        for number in range(max(map(len, blocks.values())))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +169,20 @@ class TestTheLab:
     @pytest.mark.parametrize(("predictor", "theirs"), [("noise", "epsilon"), ("x0", "sample")])
     def test_fast_sample_is_the_ddim_of_diffusers(self, lab, every, predictor, theirs):
         scheduler, x_T = self.images(lab)
-        ddim = DDIMScheduler(12, trained_betas=scheduler.betas.numpy(), clip_sample=False, prediction_type=theirs,
-                             timestep_spacing="trailing")
+        ddim = DDIMScheduler(
+            12,
+            trained_betas=scheduler.betas.numpy(),
+            clip_sample=False,
+            prediction_type=theirs,
+            timestep_spacing="trailing",
+        )
         ddim.set_timesteps(12 // every)
         x = x_T
         for t in ddim.timesteps:
             x = ddim.step(self.network(x, t.expand(2)), t, x).prev_sample
-        torch.testing.assert_close(lab.companions.fast_sample(self.network, scheduler, x_T, every, predictor), x,
-                                   rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            lab.companions.fast_sample(self.network, scheduler, x_T, every, predictor), x, rtol=1e-4, atol=1e-5
+        )
 
     @pytest.mark.parametrize("t", [0, 5, 11])
     def test_every_predictor_s_output_stands_for_the_noise(self, lab, t):
@@ -211,15 +229,22 @@ class TestTheLab:
         assert lab.errors.run_script(lab.parity.main) == 0
         out = capsys.readouterr().out
         assert [line.split("  ")[0] for line in out.splitlines() if "within" in line] == [
-            "betas, linear, relative", "betas, quad, relative", "betas, cosine, relative", "images, DDPM, 100 steps",
-            "images, DDIM, 10 steps"]
+            "betas, linear, relative",
+            "betas, quad, relative",
+            "betas, cosine, relative",
+            "images, DDPM, 100 steps",
+            "images, DDIM, 10 steps",
+        ]
         assert "fewer" in out
         assert (tmp_path / "parity.png").is_file()
 
     def test_schedules_that_differ_are_told(self, lab, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["parity.py", "--out", str(tmp_path / "parity.png"), "--num_images", "2"])
-        monkeypatch.setattr(lab.parity, "diffusers_schedulers", lambda scheduler: (
-            DDPMScheduler(100), DDIMScheduler(100, timestep_spacing="trailing")))
+        monkeypatch.setattr(
+            lab.parity,
+            "diffusers_schedulers",
+            lambda scheduler: (DDPMScheduler(100), DDIMScheduler(100, timestep_spacing="trailing")),
+        )
         assert lab.errors.run_script(lab.parity.main) == 1
         captured = capsys.readouterr()
         assert captured.out.count("MORE THAN 0.001") == 2
@@ -237,8 +262,11 @@ def test_the_lab_works_while_companions_does_not(tmp_path):
     shutil.copytree(SOLUTIONS / "image_diffusion_todo", half)
     (half / "companions.py").write_text("x_0 = ((\n")
     network = "UNet(8, 32, [1, 2], [1], 1, 0.0)(torch.zeros(1, 3, 8, 8), 3)"
-    subprocess.run([sys.executable, "-c", f"import train, sampling, torch; from network import UNet; {network}"],
-                   cwd=half, check=True)
+    subprocess.run(
+        [sys.executable, "-c", f"import train, sampling, torch; from network import UNet; {network}"],
+        cwd=half,
+        check=True,
+    )
 
 
 class TestPublicChecks:
@@ -255,18 +283,22 @@ class TestPublicChecks:
         if bodies is not None:
             for path in (Case("answer", bodies=bodies).write(folder) / self.HALF).glob("*.py"):
                 shutil.copyfile(path, edition / self.HALF / path.name)
-        done = subprocess.run([sys.executable, "-m", "grader", "check", *ROWS], cwd=edition, capture_output=True,
-                              text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "grader", "check", *ROWS], cwd=edition, capture_output=True, text=True, check=False
+        )
         return done.stdout.splitlines()[-1]
 
     def test_the_released_todos_are_not_done_the_solved_ones_pass_and_wrong_ones_fail(self, edition, tmp_path):
         assert self.run(edition) == "0 of 3 passed, 0 failed, 3 not done yet"
         assert self.run(edition, {}, tmp_path / "right") == "3 of 3 passed"
-        for names in (("fast-one-step-coefficients", "guidance-swapped", "parity-variance-type"),
-                      ("fast-last-not-x0", "null-row-left-out", "parity-last-alpha"),
-                      ("fast-predictor-ignored", "dropout-inverted", "parity-clip-sample")):
-            bodies = dict(pair for name in names for case in CASES if case.name == FIRST[name]
-                          for pair in case.bodies.items())
+        for names in (
+            ("fast-one-step-coefficients", "guidance-swapped", "parity-variance-type"),
+            ("fast-last-not-x0", "null-row-left-out", "parity-last-alpha"),
+            ("fast-predictor-ignored", "dropout-inverted", "parity-clip-sample"),
+        ):
+            bodies = dict(
+                pair for name in names for case in CASES if case.name == FIRST[name] for pair in case.bodies.items()
+            )
             assert self.run(edition, bodies, tmp_path / names[0]) == "0 of 3 passed, 3 failed, 0 not done yet", names
 
 
@@ -277,11 +309,38 @@ class TestRunsOnSmallImages:
     def trained(self, lab, tmp_path, monkeypatch):
         write_mnist(tmp_path / "data", 12)
         monkeypatch.setattr(lab.dataset, "CACHE", tmp_path / "cache")
-        options, contents = lab.train.read_options([
-            "--dataset", "mnist", "--data_dir", str(tmp_path / "data"), "--image_size", "8", "--ch", "32", "--ch_mult",
-            "1", "2", "--attn", "1", "--num_res_blocks", "1", "--num_diffusion_train_timesteps", "12", "--batch_size",
-            "4", "--num_samples", "2", "--device", "cpu", "--use_cfg", "--train_num_steps", "2", "--results_dir",
-            str(tmp_path / "results")])
+        options, contents = lab.train.read_options(
+            [
+                "--dataset",
+                "mnist",
+                "--data_dir",
+                str(tmp_path / "data"),
+                "--image_size",
+                "8",
+                "--ch",
+                "32",
+                "--ch_mult",
+                "1",
+                "2",
+                "--attn",
+                "1",
+                "--num_res_blocks",
+                "1",
+                "--num_diffusion_train_timesteps",
+                "12",
+                "--batch_size",
+                "4",
+                "--num_samples",
+                "2",
+                "--device",
+                "cpu",
+                "--use_cfg",
+                "--train_num_steps",
+                "2",
+                "--results_dir",
+                str(tmp_path / "results"),
+            ]
+        )
         run = lab.train.Run(options, contents)
         run.train()
         return run.folder / "last.ckpt"
@@ -296,8 +355,22 @@ class TestRunsOnSmallImages:
 
     def test_sampling_skips_and_guides(self, lab, trained, tmp_path, monkeypatch):
         def draw(name, *arguments):
-            monkeypatch.setattr(sys, "argv", ["sampling.py", "--ckpt_path", str(trained), "--save_dir",
-                                              str(tmp_path / name), "--device", "cpu", "--num_images", "3", *arguments])
+            monkeypatch.setattr(
+                sys,
+                "argv",
+                [
+                    "sampling.py",
+                    "--ckpt_path",
+                    str(trained),
+                    "--save_dir",
+                    str(tmp_path / name),
+                    "--device",
+                    "cpu",
+                    "--num_images",
+                    "3",
+                    *arguments,
+                ],
+            )
             lab.sampling.main()
             return np.stack([np.asarray(Image.open(path)) for path in sorted((tmp_path / name).glob("*.png"))])
 
@@ -306,19 +379,38 @@ class TestRunsOnSmallImages:
         assert (draw("again", "--every", "4", "--batch_size", "2").astype(int) - fast).__abs__().max() <= 1
         draw("guided", "--use_cfg", "--cfg_scale", "3", "--class_label", "7")
         for arguments, said in (
-                (("fast",), "fast has images of another every"),
-                (("a", "--every", "13"), "from 1 to 12, the timesteps of the checkpoint"),
-                (("a", "--every", "2", "--traj"), "leave --every or --traj out"),
-                (("a", "--use_cfg", "--class_label", "10"), "the classes are 0 to 9")):
+            (("fast",), "fast has images of another every"),
+            (("a", "--every", "13"), "from 1 to 12, the timesteps of the checkpoint"),
+            (("a", "--every", "2", "--traj"), "leave --every or --traj out"),
+            (("a", "--use_cfg", "--class_label", "10"), "the classes are 0 to 9"),
+        ):
             with pytest.raises(lab.errors.LabError, match=said):
                 draw(*arguments)
 
     def test_the_gallery_has_all_its_pictures(self, lab, trained, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(sys, "argv", ["gallery.py", "--ckpt_path", str(trained), "--out", str(tmp_path / "out"),
-                                          "--every", "4", "--device", "cpu"])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [
+                "gallery.py",
+                "--ckpt_path",
+                str(trained),
+                "--out",
+                str(tmp_path / "out"),
+                "--every",
+                "4",
+                "--device",
+                "cpu",
+            ],
+        )
         assert lab.errors.run_script(lab.gallery.main) == 0
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-            "alpha_bar.png", "fast.png", "filmstrip.png", "guidance.png", "samples.png"]
+            "alpha_bar.png",
+            "fast.png",
+            "filmstrip.png",
+            "guidance.png",
+            "samples.png",
+        ]
         with Image.open(tmp_path / "out" / "samples.png") as samples:
             assert samples.size == (8 * (96 + 2) - 2,) * 2
         assert "fast.png: 3 steps" in capsys.readouterr().out

@@ -52,8 +52,9 @@ def grade(cases, root, seed=0):
     paths = [str(case.write(root / "in")) for case in cases]
     only = [word for row in ROWS for word in ("--only", row)]
     assert cli.main(["grade", *paths, "--out", str(out), "--seed", str(seed), "--jobs", "2", *only]) == cli.OK
-    return {case.name: rows_of(json.loads((out / case.name / "result.json").read_text(encoding="utf-8")))
-            for case in cases}
+    return {
+        case.name: rows_of(json.loads((out / case.name / "result.json").read_text(encoding="utf-8"))) for case in cases
+    }
 
 
 def students(cases):
@@ -125,8 +126,11 @@ def test_what_was_left_alone_is_missing(others):
     assert row["message"].startswith("left alone, as companion exercises may be: NotImplementedError: TODO extra.train")
     rows = others[WITHOUT_WARMUP.name]
     assert {name: row["verdict"] for name, row in rows.items()} == {
-        "extra.train_step": "missing", "extra.sampler_loop": "missing", "extra.forward_step": "passed",
-        "extra.naive_skip": "passed"}
+        "extra.train_step": "missing",
+        "extra.sampler_loop": "missing",
+        "extra.forward_step": "passed",
+        "extra.naive_skip": "passed",
+    }
     assert rows["extra.train_step"]["message"] == "warmup.py was not handed in"
 
 
@@ -244,8 +248,9 @@ class TestChain:
             assert variance == pytest.approx(1 - s.ab[t], rel=1e-10)
         np.testing.assert_allclose(np.cumprod(a), np.sqrt(s.ab))
 
-    @pytest.mark.parametrize(("k", "visited"), [(1, list(range(9, -1, -1))), (2, [9, 7, 5, 3, 1]), (3, [9, 6, 3, 0]),
-                                                (5, [9, 4]), (20, [9])])
+    @pytest.mark.parametrize(
+        ("k", "visited"), [(1, list(range(9, -1, -1))), (2, [9, 7, 5, 3, 1]), (3, [9, 6, 3, 0]), (5, [9, 4]), (20, [9])]
+    )
     def test_naive_skip_takes_every_kth_step_and_hands_it_on(self, ddpm, monkeypatch, k, visited):
         seen = []
         monkeypatch.setattr(ddpm, "p_sample", lambda xt, t: (seen.append(int(t)), xt + 1)[1])
@@ -257,8 +262,11 @@ class TestChain:
         assert visited in reference.skipped_timesteps(T, k)
 
 
-NUMERIC = [case for case in (*TRAIN, *SAMPLER) if case.diagnosis and case in BRIEF
-           and case.diagnosis not in ("weights-changed-in-place", "autograd-used")]
+NUMERIC = [
+    case
+    for case in (*TRAIN, *SAMPLER)
+    if case.diagnosis and case in BRIEF and case.diagnosis not in ("weights-changed-in-place", "autograd-used")
+]
 
 
 @pytest.mark.parametrize("case", NUMERIC, ids=lambda case: case.name)
@@ -281,9 +289,15 @@ class TestStudentsOwnCheck:
         for path in (ROOT / "solutions" / half).glob("*.py"):
             shutil.copyfile(path, edition / half / path.name)
         assert self.run(edition, *ROWS)[0] == 0
-        wrong = [next(case for case in cases if case.diagnosis == diagnosis) for cases, diagnosis in (
-            (TRAIN, "gradient-without-d"), (SAMPLER, "sampler-seed-offset"), (CHAIN, "chain-closed-form"),
-            (SKIPPING, "skip-starts-elsewhere"))]
+        wrong = [
+            next(case for case in cases if case.diagnosis == diagnosis)
+            for cases, diagnosis in (
+                (TRAIN, "gradient-without-d"),
+                (SAMPLER, "sampler-seed-offset"),
+                (CHAIN, "chain-closed-form"),
+                (SKIPPING, "skip-starts-elsewhere"),
+            )
+        ]
         bodies = dict(pair for case in wrong for pair in case.bodies.items())
         for path in (Case("wrong", bodies=bodies).write(tmp_path) / half).glob("*.py"):
             shutil.copyfile(path, edition / half / path.name)

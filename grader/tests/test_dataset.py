@@ -88,7 +88,7 @@ def test_no_image_is_decoded_twice(lab, afhq, monkeypatch):
 @pytest.mark.parametrize("change", ["add", "remove", "overwrite", "damage the cache", "lose the JSON"])
 def test_the_cache_is_made_anew_after_a_change(lab, afhq, cache, change):
     before = lab.dataset.training_images("afhq", afhq, 16)
-    array, = cache.glob("*.npy")
+    (array,) = cache.glob("*.npy")
     if change == "add":
         picture(7).save(afhq / "train" / "cat" / "new.jpg")
     elif change == "remove":
@@ -166,8 +166,10 @@ def write_mnist(folder, count=7):
     (folder / "MNIST" / "raw").mkdir(parents=True)
     for prefix in ("train", "t10k"):
         images = np.arange(count * 28 * 28, dtype=np.uint32).astype(np.uint8).tobytes()
-        for kind, data in (("images-idx3", struct.pack(">4I", 0x803, count, 28, 28) + images),
-                           ("labels-idx1", struct.pack(">2I", 0x801, count) + bytes(count))):
+        for kind, data in (
+            ("images-idx3", struct.pack(">4I", 0x803, count, 28, 28) + images),
+            ("labels-idx1", struct.pack(">2I", 0x801, count) + bytes(count)),
+        ):
             path = folder / "MNIST" / "raw" / f"{prefix}-{kind}-ubyte"
             path.write_bytes(data)
             with gzip.open(f"{path}.gz", "wb") as file:
@@ -220,7 +222,7 @@ class Server:
                 self.send_header("ETag", '"v1"')
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body[:limits.pop(0)] if limits else body)
+                self.wfile.write(body[: limits.pop(0)] if limits else body)
 
             def log_message(self, *arguments):
                 pass

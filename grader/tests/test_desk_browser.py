@@ -21,9 +21,11 @@ from grader.tests.desk_class import HOSTILE_ID, hostile_result, made_up_class, w
 from grader.tests.samples import MARK
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on this machine; .ci/run installs it"),
-              # playwright's event loop and sockets outlive a test
-              pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")]
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on this machine; .ci/run installs it"),
+    # playwright's event loop and sockets outlive a test
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 CLOSED = (403, 404)  # with the token in its header, what is open would answer
 RUNS = """() => document.title.includes('PWNED') || [...document.querySelectorAll('*')].some(element =>
     [...element.attributes].some(one =>
@@ -33,8 +35,12 @@ RUNS = """() => document.title.includes('PWNED') || [...document.querySelectorAl
 @contextmanager
 def desk(out, *more):
     """The address of a running desk."""
-    process = subprocess.Popen([sys.executable, "-m", "grader", "desk", str(out), "--no-browser", *more],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grader", "desk", str(out), "--no-browser", *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         line = process.stdout.readline()
         found = re.search(r"http\S+", line)
@@ -134,14 +140,24 @@ def until_shown(page, selector, seconds=30):
 def test_nothing_that_a_student_wrote_runs_at_the_desk_or_in_feedback(tmp_path):
     out = made_up_class(tmp_path / "grades")
     write_result(out, hostile_result(out))
-    subprocess.run([sys.executable, "-W", "ignore", "-m", "grader", "desk", str(out), "--feedback"], check=True,
-                   capture_output=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "grader", "desk", str(out), "--feedback"],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     feedback = out / "desk" / "feedback" / student_id(HOSTILE_ID) / ASSIGNMENT / "evidence.html"
     with desk(out) as address, browser() as (page, wrong):
         page.goto(address)
         base = page.url.partition("formgrader")[0] + "formgrader/"
-        for path in ("gradebook", f"gradebook/{ASSIGNMENT}", "manage_assignments", "manage_students",
-                     f"manage_submissions/{ASSIGNMENT}", f"manage_students/{student_id(HOSTILE_ID)}"):
+        for path in (
+            "gradebook",
+            f"gradebook/{ASSIGNMENT}",
+            "manage_assignments",
+            "manage_students",
+            f"manage_submissions/{ASSIGNMENT}",
+            f"manage_students/{student_id(HOSTILE_ID)}",
+        ):
             page.goto(base + path, wait_until="networkidle")
             assert not page.evaluate(RUNS), path
         open_first(page, address, re.compile("img src"))
@@ -158,12 +174,29 @@ def test_the_desk_is_closed_but_for_what_grading_needs(tmp_path):
     out = made_up_class(tmp_path / "grades")
     with desk(out) as address:
         base, token = address.partition("formgrader")[0], address.partition("token=")[2]
-        for path in ("tree", "lab", "api/contents", "api/kernels", "api/kernelspecs", "api/terminals", "api/sessions",
-                     "files/gradebook.db", "files/nbgrader_config.py", "view/gradebook.db", "nbconvert/html/x.ipynb",
-                     "terminals/1", "edit/x", "api/spec.yaml", "api/config/x"):
+        for path in (
+            "tree",
+            "lab",
+            "api/contents",
+            "api/kernels",
+            "api/kernelspecs",
+            "api/terminals",
+            "api/sessions",
+            "files/gradebook.db",
+            "files/nbgrader_config.py",
+            "view/gradebook.db",
+            "nbconvert/html/x.ipynb",
+            "terminals/1",
+            "edit/x",
+            "api/spec.yaml",
+            "api/config/x",
+        ):
             assert status(base + path, token) == 404, path
-        for path in (f"assignment/{ASSIGNMENT}/assign", f"submission/{ASSIGNMENT}/412551014/autograde",
-                     f"assignment/{ASSIGNMENT}/412551014/generate_feedback"):
+        for path in (
+            f"assignment/{ASSIGNMENT}/assign",
+            f"submission/{ASSIGNMENT}/412551014/autograde",
+            f"assignment/{ASSIGNMENT}/412551014/generate_feedback",
+        ):
             assert status(f"{base}formgrader/api/{path}", token, "POST") in CLOSED, path
         for path in ("assignment/other", "student/other"):
             assert status(f"{base}formgrader/api/{path}", token, "PUT") in CLOSED, path
@@ -173,8 +206,9 @@ def test_the_desk_is_closed_but_for_what_grading_needs(tmp_path):
 
 
 def status(address, token, method="GET"):
-    request = urllib.request.Request(address, method=method, data=None if method == "GET" else b"{}",
-                                     headers={"Authorization": f"token {token}"})
+    request = urllib.request.Request(
+        address, method=method, data=None if method == "GET" else b"{}", headers={"Authorization": f"token {token}"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return 403 if "/login?" in answer.url else answer.status
@@ -195,8 +229,15 @@ def test_a_score_that_the_row_does_not_have_is_refused(tmp_path):
                                        headers: {'X-CSRFToken': cookie}});
             return answer.status;
         }"""
-        for score in ('{"manual_score": 9999}', '{"manual_score": -1}', '{"manual_score": NaN}', '[]', '{"a":',
-                      '{"manual_score": 1, "extra_credit": 5}', '{"manual_score": "many"}'):
+        for score in (
+            '{"manual_score": 9999}',
+            '{"manual_score": -1}',
+            '{"manual_score": NaN}',
+            "[]",
+            '{"a":',
+            '{"manual_score": 1, "extra_credit": 5}',
+            '{"manual_score": "many"}',
+        ):
             assert page.evaluate(put, ["task2-fid", score]) == 400, score
         assert page.evaluate(put, ["task2-fid", '{"manual_score": 20}']) == 200
     assert typed(out) == {"412551014": {"task2.fid": (20, "")}}
@@ -206,8 +247,12 @@ def test_ending_the_desk_ends_its_server_and_a_port_in_use_is_said(tmp_path):
     out = made_up_class(tmp_path / "grades")
     with desk(out) as address:
         port = str(urlsplit(address).port)
-        other = subprocess.run([sys.executable, "-m", "grader", "desk", str(out), "--no-browser", "--port", port],
-                               capture_output=True, text=True, timeout=60)
+        other = subprocess.run(
+            [sys.executable, "-m", "grader", "desk", str(out), "--no-browser", "--port", port],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert other.returncode == 2
         assert f"port {port}" in other.stderr
     with pytest.raises(OSError, match="refused"):

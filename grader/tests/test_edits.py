@@ -34,9 +34,7 @@ class Module:
 
         return x_t_prev
 '''
-SOLVED = RELEASED.replace(
-    'raise NotImplementedError("task1.q_sample")', "a = self.ab[t]\n        xt = a * x0"
-).replace(
+SOLVED = RELEASED.replace('raise NotImplementedError("task1.q_sample")', "a = self.ab[t]\n        xt = a * x0").replace(
     '        raise NotImplementedError("task1.p_sample")',
     "        if t:\n            raise ValueError\n\n    def helper(self):\n        x_t_prev = 1",
 )
@@ -114,15 +112,11 @@ def test_extra_and_missing_files(remarks, tmp_path):
 
 
 def test_number_and_length_are_limited(remarks):
-    found = remarks(
-        SOLVED.replace("EPS = 1e-5", "EPS = " + "1 + " * 500 + "1"), **{f"m{n}": "" for n in range(40)}
-    )
+    found = remarks(SOLVED.replace("EPS = 1e-5", "EPS = " + "1 + " * 500 + "1"), **{f"m{n}": "" for n in range(40)})
     assert len(found) == 12
     assert found[-1] == "... and 30 more files that differ"
     assert max(len(remark) for remark in found) < 180
 
 
 def test_a_huge_file_is_not_compared(remarks):
-    assert remarks("x = 1\n" * 5000) == [
-        "ddpm.py has 5,000 lines and was not compared with the released file"
-    ]
+    assert remarks("x = 1\n" * 5000) == ["ddpm.py has 5,000 lines and was not compared with the released file"]

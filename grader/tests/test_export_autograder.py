@@ -22,10 +22,14 @@ from grader.rubric import rubric
 from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
 from grader.tests.test_export_gradescope import SCHEMA
 
-METADATA = {"id": 123456, "created_at": "2026-07-01T14:22:32.365935-07:00", "submission_method": "upload",
-            "assignment": {"id": 25828, "title": "Lab 1", "total_points": "110.0"},
-            "users": [{"email": "student@example.com", "id": 1234, "name": "Student User", "sid": "412551001"}],
-            "previous_submissions": []}
+METADATA = {
+    "id": 123456,
+    "created_at": "2026-07-01T14:22:32.365935-07:00",
+    "submission_method": "upload",
+    "assignment": {"id": 25828, "title": "Lab 1", "total_points": "110.0"},
+    "users": [{"email": "student@example.com", "id": 1234, "name": "Student User", "sid": "412551001"}],
+    "previous_submissions": [],
+}
 LOOP = "while True:\n    pass\n"
 
 
@@ -62,9 +66,18 @@ def started(layout, **environment):
     for name in ("nbgrader", "copydetect", "distributed", "jsonschema"):
         (hidden / name).mkdir(parents=True, exist_ok=True)
         (hidden / name / "__init__.py").write_text("raise ImportError('not among the requirements')\n")
-    return subprocess.Popen(["bash", str(layout.root / "run_autograder")], cwd="/", start_new_session=True,
-                            env=os.environ | {"AUTOGRADER_ROOT": str(layout.root), "DDPM_GRADER_ENV": sys.prefix,
-                                              "PYTHONPATH": str(hidden), **environment})
+    return subprocess.Popen(
+        ["bash", str(layout.root / "run_autograder")],
+        cwd="/",
+        start_new_session=True,
+        env=os.environ
+        | {
+            "AUTOGRADER_ROOT": str(layout.root),
+            "DDPM_GRADER_ENV": sys.prefix,
+            "PYTHONPATH": str(hidden),
+            **environment,
+        },
+    )
 
 
 def run(layout, **environment):
@@ -94,8 +107,16 @@ def test_the_archive_holds_scripts_grader_and_constraints_but_no_solutions(archi
     with zipfile.ZipFile(archive) as file:
         names = set(file.namelist())
         modes = {name: file.getinfo(name).external_attr >> 16 & 0o777 for name in ("setup.sh", "run_autograder")}
-    assert {"setup.sh", "run_autograder", "constraints.txt", "requirements.txt", "grader/cli.py", "grader/policy.toml",
-            "2d_plot_diffusion_todo/ddpm.py", "image_diffusion_todo/model.py"} <= names
+    assert {
+        "setup.sh",
+        "run_autograder",
+        "constraints.txt",
+        "requirements.txt",
+        "grader/cli.py",
+        "grader/policy.toml",
+        "2d_plot_diffusion_todo/ddpm.py",
+        "image_diffusion_todo/model.py",
+    } <= names
     assert modes == {"setup.sh": 0o755, "run_autograder": 0o755}
     assert not [name for name in names if "solutions" in name or "/tests/" in name or "__pycache__" in name]
 
@@ -115,11 +136,14 @@ def test_a_policy_and_a_pip_conf_go_along(tmp_path):
         assert json.loads(file.read("autograder.json")) == {"limit_s": 300, "visibility": "hidden"}
 
 
-@pytest.mark.parametrize(("args", "says"), [
-    (["--time-limit", "5"], "--time-limit takes seconds from 60 on"),
-    (["--policy", "nowhere.toml"], "cannot read the policy nowhere.toml"),
-    (["--pip-conf", "nowhere.conf"], "cannot read nowhere.conf"),
-])
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--time-limit", "5"], "--time-limit takes seconds from 60 on"),
+        (["--policy", "nowhere.toml"], "cannot read the policy nowhere.toml"),
+        (["--pip-conf", "nowhere.conf"], "cannot read nowhere.conf"),
+    ],
+)
 def test_mistakes_are_told_at_once(args, says, tmp_path, capsys):
     assert cli.main(["export", "gradescope", "--autograder", str(tmp_path / "a.zip"), *args]) == 2
     assert says in capsys.readouterr().err
@@ -133,14 +157,19 @@ def test_grading_needs_no_notebooks():
 # --- metadata and settings
 
 
-@pytest.mark.parametrize(("metadata", "name"), [
-    (json.dumps(METADATA), "412551001"),
-    (json.dumps(METADATA | {"users": [{"email": "a@b.c", "sid": ""}]}), "a@b.c"),
-    (json.dumps(METADATA | {"users": []}), "123456"),
-    (json.dumps({"users": [{"sid": "../../etc/passwd"}]}), "_.._etc_passwd"),
-    (json.dumps({"users": [{"sid": "\x1b[2J\u202e/.."}]}), None),
-    (json.dumps({"users": "x"}), "submission"), ("[1]", "submission"), ("not JSON", "submission"),
-])
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        (json.dumps(METADATA), "412551001"),
+        (json.dumps(METADATA | {"users": [{"email": "a@b.c", "sid": ""}]}), "a@b.c"),
+        (json.dumps(METADATA | {"users": []}), "123456"),
+        (json.dumps({"users": [{"sid": "../../etc/passwd"}]}), "_.._etc_passwd"),
+        (json.dumps({"users": [{"sid": "\x1b[2J\u202e/.."}]}), None),
+        (json.dumps({"users": "x"}), "submission"),
+        ("[1]", "submission"),
+        ("not JSON", "submission"),
+    ],
+)
 def test_the_name_is_that_of_who_handed_it_in(metadata, name, tmp_path):
     (tmp_path / "metadata.json").write_text(metadata, encoding="utf-8")
     found = read_name(tmp_path / "metadata.json")
@@ -186,8 +215,16 @@ def test_a_submission_is_graded_into_results_json(layout):
 def test_partial_results_are_written_as_the_time_limit_nears(layout):
     """The second half never comes to an end; what was judged of the first counts, the rest is pending."""
     settings(layout, 18)
-    build(layout.submission / "lab", bodies={"task2.add_noise": LOOP, "task2.cosine": LOOP, "task1.p_sample": LOOP,
-                                            "task1.p_sample_loop": LOOP, "task1.compute_loss": LOOP})
+    build(
+        layout.submission / "lab",
+        bodies={
+            "task2.add_noise": LOOP,
+            "task2.cosine": LOOP,
+            "task1.p_sample": LOOP,
+            "task1.p_sample_loop": LOOP,
+            "task1.compute_loss": LOOP,
+        },
+    )
     began = time.monotonic()
     data = run(layout)
     assert time.monotonic() - began < 18 + 6  # the 6 seconds are the machine's, not the grader's
@@ -252,7 +289,7 @@ def test_a_hostile_submission_changes_nothing_but_its_own_rows(layout):
     forged = '{"score": 110, "tests": []}'
     attack = f"""
 import os, pathlib
-for place in ({str(layout.root)!r}, {str(layout.root / 'results')!r}, {str(layout.source)!r}, "/autograder/results"):
+for place in ({str(layout.root)!r}, {str(layout.root / "results")!r}, {str(layout.source)!r}, "/autograder/results"):
     for name in ("results.json", "autograder.json", "run_autograder", "submission_metadata.json"):
         try:
             pathlib.Path(place, name).write_text({forged!r})
@@ -267,8 +304,14 @@ for number in os.listdir("/proc"):
 os._exit(0)
 """
     layout.submission.rmdir()
-    build(layout.submission, files={"2d_plot_diffusion_todo/network.py": attack,
-                                    "2d_plot_diffusion_todo/ddpm.py": attack, "results.json": forged})
+    build(
+        layout.submission,
+        files={
+            "2d_plot_diffusion_todo/network.py": attack,
+            "2d_plot_diffusion_todo/ddpm.py": attack,
+            "results.json": forged,
+        },
+    )
     (layout.submission / "link").symlink_to(layout.source)
     (layout.submission / "image_diffusion_todo" / "metadata.json").symlink_to(layout.metadata)
     (layout.submission / "image_diffusion_todo" / "scheduler.py").write_text("import os\nos._exit(0)\n")
@@ -332,7 +375,8 @@ def test_setup_finds_python_and_installs_what_is_listed(layout, tmp_path):
     (tools / "python3").write_text(
         f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\necho "$@" >> {log}\nmkdir -p "$3/bin"\n'
         f'printf \'#!/bin/sh\\necho "$PIP_CONFIG_FILE" "$@" >> {log}\\n\' > "$3/bin/python"\n'
-        'chmod +x "$3/bin/python"\n')
+        'chmod +x "$3/bin/python"\n'
+    )
     for tool in tools.iterdir():
         tool.chmod(0o755)
     (layout.source / "pip.conf").write_text("[global]\n")

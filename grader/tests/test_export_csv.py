@@ -62,9 +62,17 @@ def test_the_most_points_of_each_row_on_request():
 
 
 def test_points_that_people_gave_decide_what_was_pending():
-    result = with_manual([samples.full()], {"412551001": {"task2.fid": (15, "see page 2"), "task1.q_sample": (3.5, ""),
-                                                          "task2.cosine": (None, "well done")},
-                                            "somebody else": {"task2.fid": (20, "")}})[0]
+    result = with_manual(
+        [samples.full()],
+        {
+            "412551001": {
+                "task2.fid": (15, "see page 2"),
+                "task1.q_sample": (3.5, ""),
+                "task2.cosine": (None, "well done"),
+            },
+            "somebody else": {"task2.fid": (20, "")},
+        },
+    )[0]
     rows = {row.id: row for row in result.rows}
     assert (rows["task2.fid"].verdict, rows["task2.fid"].points) == (Verdict.PARTIAL, 15)
     assert rows["task2.fid"].message == "a person gave 15 of 20 points"
@@ -87,15 +95,18 @@ def test_the_file_is_written_as_it_is_and_stdout_as_well(out, tmp_path, capfdbin
     assert (tmp_path / "new" / "marks.csv").read_bytes().count(b"\r\n") == 4
 
 
-@pytest.mark.parametrize(("args", "says"), [
-    (["cvs"], "no format 'cvs', did you mean 'csv'?"),
-    (["latex"], "formats are gradescope, nbgrader, csv, junit, markdown"),
-    (["csv", "nowhere"], "nowhere holds no results: `ddpm-grader grade SUBMISSION... --out nowhere` writes them"),
-    (["gradescope"], "give either OUT, a graded class, or --autograder FILE.zip"),
-    (["gradescope", "{out}"], "holds 3 submissions: name a folder with --to DIR"),
-    (["markdown", "{out}", "--annotations"], "give the summary a file with --to"),
-    (["csv", "{out}", "--to", "{out}"], "is a folder: --to takes the name of a file"),
-])
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["cvs"], "no format 'cvs', did you mean 'csv'?"),
+        (["latex"], "formats are gradescope, nbgrader, csv, junit, markdown"),
+        (["csv", "nowhere"], "nowhere holds no results: `ddpm-grader grade SUBMISSION... --out nowhere` writes them"),
+        (["gradescope"], "give either OUT, a graded class, or --autograder FILE.zip"),
+        (["gradescope", "{out}"], "holds 3 submissions: name a folder with --to DIR"),
+        (["markdown", "{out}", "--annotations"], "give the summary a file with --to"),
+        (["csv", "{out}", "--to", "{out}"], "is a folder: --to takes the name of a file"),
+    ],
+)
 def test_wrong_usage_says_what_to_do(out, args, says, capsys):
     assert cli.main(["export", *(arg.format(out=out) for arg in args)]) == 2
     assert says in capsys.readouterr().err

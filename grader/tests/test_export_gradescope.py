@@ -17,24 +17,55 @@ FORMATS = {"enum": ["text", "html", "simple_format", "md", "ansi"]}
 SHOWN = {"enum": list(VISIBILITIES)}
 # https://gradescope-autograders.readthedocs.io/en/latest/specs/, with nothing that it does not name.
 SCHEMA = {
-    "type": "object", "additionalProperties": False, "required": ["tests", "score"],
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["tests", "score"],
     "properties": {
-        "score": {"type": "number"}, "execution_time": {"type": "integer", "minimum": 0},
-        "output": {"type": "string"}, "output_format": FORMATS, "test_output_format": FORMATS,
-        "test_name_format": FORMATS, "visibility": SHOWN, "stdout_visibility": SHOWN, "extra_data": {"type": "object"},
-        "tests": {"type": "array", "items": {
-            "type": "object", "additionalProperties": False, "required": ["score", "max_score", "name", "output"],
-            "properties": {
-                "score": {"type": "number", "minimum": 0}, "max_score": {"type": "number", "minimum": 0},
-                "status": {"enum": ["passed", "failed"]}, "name": {"type": "string", "minLength": 1},
-                "name_format": FORMATS, "number": {"type": "string", "pattern": r"^\d+(\.\d+)*$"},
-                "output": {"type": "string"}, "output_format": FORMATS,
-                "tags": {"type": "array", "items": {"type": "string"}}, "visibility": SHOWN,
-                "extra_data": {"type": "object"}}}},
-        "leaderboard": {"type": "array", "items": {
-            "type": "object", "additionalProperties": False, "required": ["name", "value"],
-            "properties": {"name": {"type": "string"}, "value": {"type": ["number", "string"]},
-                           "order": {"enum": ["asc", "desc"]}}}}}}
+        "score": {"type": "number"},
+        "execution_time": {"type": "integer", "minimum": 0},
+        "output": {"type": "string"},
+        "output_format": FORMATS,
+        "test_output_format": FORMATS,
+        "test_name_format": FORMATS,
+        "visibility": SHOWN,
+        "stdout_visibility": SHOWN,
+        "extra_data": {"type": "object"},
+        "tests": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["score", "max_score", "name", "output"],
+                "properties": {
+                    "score": {"type": "number", "minimum": 0},
+                    "max_score": {"type": "number", "minimum": 0},
+                    "status": {"enum": ["passed", "failed"]},
+                    "name": {"type": "string", "minLength": 1},
+                    "name_format": FORMATS,
+                    "number": {"type": "string", "pattern": r"^\d+(\.\d+)*$"},
+                    "output": {"type": "string"},
+                    "output_format": FORMATS,
+                    "tags": {"type": "array", "items": {"type": "string"}},
+                    "visibility": SHOWN,
+                    "extra_data": {"type": "object"},
+                },
+            },
+        },
+        "leaderboard": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name", "value"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "value": {"type": ["number", "string"]},
+                    "order": {"enum": ["asc", "desc"]},
+                },
+            },
+        },
+    },
+}
 TAGS = {"p", "b", "i", "div", "pre", "span", "img", "sub", "sup"}
 
 
@@ -122,14 +153,20 @@ def test_nothing_of_a_student_becomes_markup(tmp_path):
 
 
 def with_fid(fid, trust="sampled"):
-    row = Row.from_checks("task2.fid", 20, [Check("fid", Verdict.PARTIAL, 15, 20, f"FID {fid}")],
-                          measured={"fid": fid, "interval": [1, 2], "trust": trust})
+    row = Row.from_checks(
+        "task2.fid",
+        20,
+        [Check("fid", Verdict.PARTIAL, 15, 20, f"FID {fid}")],
+        measured={"fid": fid, "interval": [1, 2], "trust": trust},
+    )
     return Result("1", "", "0.1.0", 0, "bubblewrap", {}, [row])
 
 
 def test_the_leaderboard_is_by_fid_the_smallest_first(tmp_path):
     assert document(with_fid(17.1234), tmp_path)["leaderboard"] == [
-        {"name": "FID", "value": 17.12, "order": "asc"}, {"name": "Trust", "value": "sampled"}]
+        {"name": "FID", "value": 17.12, "order": "asc"},
+        {"name": "Trust", "value": "sampled"},
+    ]
 
 
 @pytest.mark.parametrize("fid", [float("nan"), float("inf"), None, "12; DROP"])
@@ -143,8 +180,10 @@ def test_a_class_becomes_a_folder_for_each_submission(tmp_path):
     for result in (samples.full(), samples.mixed()):
         (out / result.id).mkdir(parents=True)
         (out / result.id / "result.json").write_text(result.to_json(), encoding="utf-8")
-    assert cli.main(["export", "gradescope", str(out), "--to", str(tmp_path / "to"), "--visibility",
-                     "after_published"]) == 0
+    assert (
+        cli.main(["export", "gradescope", str(out), "--to", str(tmp_path / "to"), "--visibility", "after_published"])
+        == 0
+    )
     for name in ("412551001", "412551014"):
         data = json.loads((tmp_path / "to" / name / "results.json").read_text(encoding="utf-8"))
         jsonschema.validate(data, SCHEMA)

@@ -14,13 +14,18 @@ CLASS = [samples.full(), samples.untouched(), samples.broken(), samples.mixed(),
 # children.
 SCHEMA = {
     "testsuites": ({"name", "tests", "failures", "errors", "skipped", "time"}, set(), {"testsuite"}),
-    "testsuite": ({"name", "tests", "failures", "errors", "skipped", "time"}, {"name"},
-                  {"properties", "testcase", "system-out"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "skipped", "time"},
+        {"name"},
+        {"properties", "testcase", "system-out"},
+    ),
     "properties": (set(), set(), {"property"}),
     "property": ({"name", "value"}, {"name", "value"}, set()),
     "testcase": ({"name", "classname", "time"}, {"name"}, {"failure", "error", "skipped"}),
-    "failure": ({"type", "message"}, set(), set()), "error": ({"type", "message"}, set(), set()),
-    "skipped": ({"message"}, set(), set()), "system-out": (set(), set(), set()),
+    "failure": ({"type", "message"}, set(), set()),
+    "error": ({"type", "message"}, set(), set()),
+    "skipped": ({"message"}, set(), set()),
+    "system-out": (set(), set(), set()),
 }
 
 
@@ -54,15 +59,20 @@ def test_every_verdict_has_its_element():
     result = Result("1", "", "", 0, "none", {}, [Row(f"task1.{verdict}", 1, verdict) for verdict in Verdict])
     kinds = {Failure: "failure", Error: "error", Skipped: "skipped"}
     cases = list(next(iter(JUnitXml.fromstring(to_junit([result]).encode()))))
-    told = {verdict: [kinds[type(entry)] for entry in case.result]
-            for verdict, case in zip(Verdict, cases, strict=True)}
+    told = {
+        verdict: [kinds[type(entry)] for entry in case.result] for verdict, case in zip(Verdict, cases, strict=True)
+    }
     assert told == {verdict: [ELEMENT[verdict]] if verdict in ELEMENT else [] for verdict in Verdict}
     assert told[Verdict.PASSED] == []
 
 
 def test_a_failure_tells_points_diagnosis_and_message():
-    case = next(case for suite in JUnitXml.fromstring(to_junit([samples.mixed()]).encode()) for case in suite
-                if case.name.startswith("task1.p_sample:"))
+    case = next(
+        case
+        for suite in JUnitXml.fromstring(to_junit([samples.mixed()]).encode())
+        for case in suite
+        if case.name.startswith("task1.p_sample:")
+    )
     failure = case.result[0]
     assert failure.type == "partial"
     assert failure.message == "partial, 3 of 4 points: the variance is β, not the posterior variance β̃"

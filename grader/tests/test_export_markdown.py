@@ -16,13 +16,48 @@ from grader.release import release_halves
 from grader.rubric import UsageError
 from grader.tests import samples
 
-TRICKS = ("@octocat", "#1 GH-1 octo/repo#1", "https://evil.example/x", "www.evil.example", "mail@evil.example",
-          "[click](https://evil.example)", "![x](https://evil.example/x.png)", "<https://evil.example>", "`", "``` a",
-          "a\n```\n# Heading\n[x](https://evil.example)\n", "| a | b |", "\\| \\\\| [x](y) |", "~~~\n", "</details>",
-          "<!-- ", "&lt;b&gt;", "**bold** _it_ ~~no~~", "[^1]\n\n[^1]: note", "- list\n1. one", "$x$ :tada:",
-          "a\n===\n")
-OURS = {"h2", "h3", "table", "thead", "tbody", "tr", "th", "td", "p", "code", "pre", "strong", "details", "summary",
-        "ul", "li"}
+TRICKS = (
+    "@octocat",
+    "#1 GH-1 octo/repo#1",
+    "https://evil.example/x",
+    "www.evil.example",
+    "mail@evil.example",
+    "[click](https://evil.example)",
+    "![x](https://evil.example/x.png)",
+    "<https://evil.example>",
+    "`",
+    "``` a",
+    "a\n```\n# Heading\n[x](https://evil.example)\n",
+    "| a | b |",
+    "\\| \\\\| [x](y) |",
+    "~~~\n",
+    "</details>",
+    "<!-- ",
+    "&lt;b&gt;",
+    "**bold** _it_ ~~no~~",
+    "[^1]\n\n[^1]: note",
+    "- list\n1. one",
+    "$x$ :tada:",
+    "a\n===\n",
+)
+OURS = {
+    "h2",
+    "h3",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "p",
+    "code",
+    "pre",
+    "strong",
+    "details",
+    "summary",
+    "ul",
+    "li",
+}
 
 
 class Page(HTMLParser):
@@ -53,8 +88,10 @@ def rendered(text):
 
 
 def tricky():
-    rows = [Row(trick, 2, Verdict.FAILED, 1, trick, Diagnosis(trick, trick, trick, trick), remarks=[trick])
-            for trick in TRICKS]
+    rows = [
+        Row(trick, 2, Verdict.FAILED, 1, trick, Diagnosis(trick, trick, trick, trick), remarks=[trick])
+        for trick in TRICKS
+    ]
     return Result("".join(TRICKS), "", "", 0, "user", {}, rows, [*TRICKS])
 
 
@@ -163,8 +200,9 @@ def test_a_zip_is_a_source_as_well(tmp_path):
 
 def test_a_source_that_cannot_be_read_leaves_the_place_out(tmp_path):
     (tmp_path / "1_lab1.zip").write_bytes(b"no ZIP")
-    [line] = to_commands([Result("1", "", "", 0, "", {}, [Row("task2.cosine", 4, Verdict.FAILED)])],
-                         tmp_path / "1_lab1.zip")
+    [line] = to_commands(
+        [Result("1", "", "", 0, "", {}, [Row("task2.cosine", 4, Verdict.FAILED)])], tmp_path / "1_lab1.zip"
+    )
     assert set(parsed(line)[1]) == {"title"}
 
 
@@ -173,10 +211,22 @@ def test_a_source_is_of_one_result(tmp_path):
         list(to_commands([samples.full()] * 2, tmp_path))
 
 
-@pytest.mark.parametrize("text", [
-    "a\n::set-env name=PATH::/evil", "a\r\n::error::b", "a::warning::b", "x,file=/etc/passwd,line=1::y",
-    "100%0A::error::", "##[error]forged", "##[add-mask]x", "a\u2028::error::b", "a\u0085::error::b",
-    "\x1b[2J", *samples.HOSTILE])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\n::set-env name=PATH::/evil",
+        "a\r\n::error::b",
+        "a::warning::b",
+        "x,file=/etc/passwd,line=1::y",
+        "100%0A::error::",
+        "##[error]forged",
+        "##[add-mask]x",
+        "a\u2028::error::b",
+        "a\u0085::error::b",
+        "\x1b[2J",
+        *samples.HOSTILE,
+    ],
+)
 def test_no_text_begins_another_command(text):
     line = command("error", text, text)
     assert len(line.splitlines()) == 1

@@ -55,11 +55,13 @@ def losses_of(trainer, steps):
 
 def plans(lab):
     cpu = torch.device("cpu")
-    return {"float32": lab.fast.choose(cpu, float32=True),
-            "float32 for sampling": lab.fast.choose(cpu, training=False, float32=True),
-            "bfloat16": lab.fast.Plan(cpu, torch.bfloat16, fused=True),
-            "bfloat16 for sampling": lab.fast.Plan(cpu, torch.bfloat16, frozen=True),
-            "channels_last": lab.fast.Plan(cpu, torch.bfloat16, channels_last=True, fused=True)}
+    return {
+        "float32": lab.fast.choose(cpu, float32=True),
+        "float32 for sampling": lab.fast.choose(cpu, training=False, float32=True),
+        "bfloat16": lab.fast.Plan(cpu, torch.bfloat16, fused=True),
+        "bfloat16 for sampling": lab.fast.Plan(cpu, torch.bfloat16, frozen=True),
+        "channels_last": lab.fast.Plan(cpu, torch.bfloat16, channels_last=True, fused=True),
+    }
 
 
 # Float32 differs only in the order of its sums. Bfloat16 has 8 bits, and a network's output is off by about 1% of
@@ -88,9 +90,16 @@ def trained(lab):
 
 # Root mean square difference of images that reach from -1 to 1. Seen: 2e-7 in float32, and in bfloat16 0.003 for the
 # mean predictor and 0.001 for the others; a step of an 8-bit image is 0.008.
-@pytest.mark.parametrize(("name", "tolerance"), [
-    ("float32", 1e-5), ("float32 for sampling", 1e-5), ("bfloat16", 0.01), ("bfloat16 for sampling", 0.01),
-    ("channels_last", 0.01)])
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [
+        ("float32", 1e-5),
+        ("float32 for sampling", 1e-5),
+        ("bfloat16", 0.01),
+        ("bfloat16 for sampling", 0.01),
+        ("channels_last", 0.01),
+    ],
+)
 @pytest.mark.parametrize("predictor", PREDICTORS)
 def test_samples_are_those_of_the_plain_loop(lab, trained, predictor, name, tolerance):
     """Given the same noise, both end at the same images."""
@@ -148,8 +157,10 @@ def test_the_first_and_last_layer_compute_in_float32(lab):
     lab.fast.prepare(module.network, plan)
     seen = {}
     for name in ("head", "tail"):
+
         def look(layer, inputs, output, name=name):
             seen[name] = output.dtype
+
         getattr(module.network, name).register_forward_hook(look)
     with plan.autocast():
         out = module.network(torch.randn(2, 3, 8, 8), torch.tensor([1, 2]))
@@ -218,9 +229,30 @@ def test_people_s_mistakes_are_a_line_and_bugs_a_traceback(lab, capsys):
 
 def test_the_benchmark_shows_both_loops_side_by_side():
     done = subprocess.run(
-        [sys.executable, "benchmark.py", "--small", "--device", "cpu", "--batch_sizes", "2", "--jpeg_size", "16",
-         "--timesteps", "2", "--seconds", "0.01", "--rounds", "1", "--workers", "0"],
-        cwd=SOLUTIONS / "image_diffusion_todo", capture_output=True, text=True, timeout=300)
+        [
+            sys.executable,
+            "benchmark.py",
+            "--small",
+            "--device",
+            "cpu",
+            "--batch_sizes",
+            "2",
+            "--jpeg_size",
+            "16",
+            "--timesteps",
+            "2",
+            "--seconds",
+            "0.01",
+            "--rounds",
+            "1",
+            "--workers",
+            "0",
+        ],
+        cwd=SOLUTIONS / "image_diffusion_todo",
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "ratio" in lines[2]

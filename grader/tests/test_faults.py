@@ -23,8 +23,11 @@ def test_what_differs_is_found(tmp_path):
     (hurt / "1" / "result.json").write_text(json.dumps({"points": 4, "duration_s": 1}))
     (hurt / ".work").mkdir()
     (hurt / "summary.csv").write_text("id,points\n1,4\n")
-    assert faults.differences(quiet, hurt) == ["summary.csv differs", "in one folder and not in the other: .work",
-                                               "the result of 1 differs"]
+    assert faults.differences(quiet, hurt) == [
+        "summary.csv differs",
+        "in one folder and not in the other: .work",
+        "the result of 1 differs",
+    ]
 
 
 def test_the_made_up_class_depends_on_its_seed_alone(tmp_path):

@@ -40,7 +40,8 @@ def test_different_numbers_are_a_failure(commands):
 def test_the_images_differ_and_repeat_with_the_seed(tmp_path):
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         benchmark.make_images(tmp_path / name, 3, seed, falloff=1.0)
-    content = {name: [file.read_bytes() for file in sorted((tmp_path / name).iterdir())]
-               for name in ("one", "same", "other")}
+    content = {
+        name: [file.read_bytes() for file in sorted((tmp_path / name).iterdir())] for name in ("one", "same", "other")
+    }
     assert content["one"] == content["same"]
     assert len({*content["one"], *content["other"]}) == 6

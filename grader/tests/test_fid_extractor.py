@@ -59,8 +59,12 @@ def test_memory_is_kept_while_features_are_computed_and_not_after():
 
 def test_batch_norms_that_do_something_are_folded(state, theirs):
     generator = torch.Generator().manual_seed(2)
-    changed = {name: value * (0.8 + 0.4 * torch.rand(value.shape, generator=generator))
-               if ".bn." in name and value.is_floating_point() else value for name, value in state.items()}
+    changed = {
+        name: value * (0.8 + 0.4 * torch.rand(value.shape, generator=generator))
+        if ".bn." in name and value.is_floating_point()
+        else value
+        for name, value in state.items()
+    }
     for name in changed:
         if name.endswith("running_mean"):
             changed[name] = 0.2 * torch.randn(changed[name].shape, generator=generator)
@@ -107,10 +111,14 @@ def test_state_dicts_of_inception_are_read_under_every_name(state, theirs, tmp_p
     tensors = {name: value for name, value in state.items() if name.startswith(("Conv2d_1a", "Mixed_7c"))}
     heads = ("blocks.0.0", "blocks.3.2")
     blocks = {name: value for name, value in theirs.state_dict().items() if name.startswith(heads)}
-    content = {"published": tensors, "module": blocks, "safetensors": tensors,
-               "prefixed": {f"module.inception.{name}": value for name, value in blocks.items()} | {
-                   "module.linear.weight": torch.zeros(3, 2048)},
-               "nested": {"epoch": 3, "state_dict": tensors}}[form]
+    content = {
+        "published": tensors,
+        "module": blocks,
+        "safetensors": tensors,
+        "prefixed": {f"module.inception.{name}": value for name, value in blocks.items()}
+        | {"module.linear.weight": torch.zeros(3, 2048)},
+        "nested": {"epoch": 3, "state_dict": tensors},
+    }[form]
     file = tmp_path / ("weights.safetensors" if form == "safetensors" else "weights.pth")
     save_file(content, file) if form == "safetensors" else torch.save(content, file)
     name, found = load_weights(file)
@@ -138,7 +146,8 @@ def test_a_checkpoint_that_needs_unpickling_is_refused_with_the_way_to_convert_i
         f"{file} is not a plain state dict: reading it would run code that it carries, which is refused.\n"
         "convert it where you trust its maker: "
         "python -c \"import torch; made = torch.load('FILE', weights_only=False); "
-        "torch.save(made.state_dict() if hasattr(made, 'state_dict') else made['state_dict'], 'weights.pt')\"")
+        "torch.save(made.state_dict() if hasattr(made, 'state_dict') else made['state_dict'], 'weights.pt')\""
+    )
 
 
 def test_the_way_to_convert_works(tmp_path):
@@ -217,7 +226,8 @@ def test_without_a_network_the_message_says_where_the_file_goes(home, monkeypatc
         default_weights()
     assert str(caught.value) == (
         f"the Inception weights cannot be fetched from {weights_module.URL} (Name or service not known).\n"
-        f"Put the file at {home}, or give the file with --weights PATH")
+        f"Put the file at {home}, or give the file with --weights PATH"
+    )
     assert list(home.parent.iterdir()) == []
 
 

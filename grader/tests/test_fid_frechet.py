@@ -28,12 +28,16 @@ def yardstick(one, other):
     score = pytest.importorskip("pytorch_fid.fid_score")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # scipy on the argument that 1.18 removes
-        return score.calculate_frechet_distance(one.mean(0), np.cov(one, rowvar=False),
-                                                other.mean(0), np.cov(other, rowvar=False))
+        return score.calculate_frechet_distance(
+            one.mean(0), np.cov(one, rowvar=False), other.mean(0), np.cov(other, rowvar=False)
+        )
 
 
-@pytest.mark.parametrize(("count", "others"), [(500, 600), (40, 90), (40, 600), (600, 40)],
-                         ids=["full rank", "rank deficient", "one deficient", "other deficient"])
+@pytest.mark.parametrize(
+    ("count", "others"),
+    [(500, 600), (40, 90), (40, 600), (600, 40)],
+    ids=["full rank", "rank deficient", "one deficient", "other deficient"],
+)
 def test_the_distance_is_pytorch_fids(count, others):
     one, other = features(count, seed=1), features(others, seed=2, shift=0.1, scale=1.3)
     expected = yardstick(one, other)
@@ -54,7 +58,8 @@ def test_a_set_has_no_distance_to_itself_and_order_does_not_count():
     one, other = features(60), features(70, seed=1, shift=0.3)
     assert frechet_distance(from_features(one), from_features(one[::-1])) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(from_features(one), from_features(other)) == pytest.approx(
-        frechet_distance(from_features(other), from_features(one)), rel=1e-12)
+        frechet_distance(from_features(other), from_features(one)), rel=1e-12
+    )
 
 
 def test_a_shift_counts_by_its_square():
@@ -101,7 +106,8 @@ def test_statistics_of_pytorch_fid_are_read(tmp_path):
     one, other = features(40), features(50, seed=1, shift=0.2)
     np.savez_compressed(tmp_path / "real.npz", mu=other.mean(0), sigma=np.cov(other, rowvar=False))
     assert frechet_distance(from_features(one), read_statistics(tmp_path / "real.npz")) == pytest.approx(
-        frechet_distance(from_features(one), from_features(other)), rel=1e-9)
+        frechet_distance(from_features(one), from_features(other)), rel=1e-9
+    )
 
 
 def test_a_file_that_holds_no_statistics_is_named(tmp_path):

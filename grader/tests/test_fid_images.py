@@ -71,8 +71,14 @@ def test_a_broken_image_is_named(tmp_path, content):
     save_pixels(tmp_path, noise(3))
     broken = tmp_path / "00001.png"
     whole = broken.read_bytes()
-    broken.write_bytes({"text": b"not an image", "cut": whole[: len(whole) // 2], "empty": b"",
-                        "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n"}[content])
+    broken.write_bytes(
+        {
+            "text": b"not an image",
+            "cut": whole[: len(whole) // 2],
+            "empty": b"",
+            "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n",
+        }[content]
+    )
     with pytest.raises(NotMeasurable) as caught:
         list(pictures(open_folder(tmp_path, "generated")))
     assert str(caught.value).startswith(f"{broken} cannot be read as an image: ")

@@ -127,10 +127,17 @@ def test_as_many_generated_as_real_images_are_compared_with_halves():
 
 
 if __name__ == "__main__":
-    for dims, power, count, others, experiments in ((4, 1.0, 300, 900, 400), (16, 0.5, 500, 1500, 200),
-                                                    (200, 1.0, 50, 150, 600), (400, 1.0, 100, 300, 300)):
+    for dims, power, count, others, experiments in (
+        (4, 1.0, 300, 900, 400),
+        (16, 0.5, 500, 1500, 200),
+        (200, 1.0, 50, 150, 600),
+        (400, 1.0, 100, 300, 300),
+    ):
         known = World(dims, power)
         mean, spread = expectation(known, count, others, 400)
         held = [coverage(known, count, others, target, experiments) for target in (mean, known.distance)]
-        print(f"{count} against {others} in {dims} dimensions: true {known.distance:.3f}, expected {mean:.3f} ± "
-              f"{spread:.3f}; held: the expectation {held[0]:.1%}, the true distance {held[1]:.1%}", flush=True)
+        print(
+            f"{count} against {others} in {dims} dimensions: true {known.distance:.3f}, expected {mean:.3f} ± "
+            f"{spread:.3f}; held: the expectation {held[0]:.1%}, the true distance {held[1]:.1%}",
+            flush=True,
+        )

@@ -40,8 +40,14 @@ def world(tmp_path_factory):
 @pytest.fixture
 def run(world, tmp_path):
     def call(generated=None, reference=None, policy=FEW, **options):
-        return measure(generated or world / "generated", reference or world / "real", world / "small.pt", policy,
-                       cache=options.pop("cache", world / "cache"), **options)
+        return measure(
+            generated or world / "generated",
+            reference or world / "real",
+            world / "small.pt",
+            policy,
+            cache=options.pop("cache", world / "cache"),
+            **options,
+        )
 
     return call
 
@@ -52,14 +58,23 @@ def of(report):
 
 def test_the_report_holds_what_a_reader_needs(run, world):
     report = run()
-    features = [Extractor.open(world / "small.pt").features(
-        [decode(file).pixels for file in sorted((world / name).iterdir())], lambda done: None)[1]
-        for name in ("generated", "real")]
+    features = [
+        Extractor.open(world / "small.pt").features(
+            [decode(file).pixels for file in sorted((world / name).iterdir())], lambda done: None
+        )[1]
+        for name in ("generated", "real")
+    ]
     assert report.fid == pytest.approx(frechet_distance(*map(from_features, features)), rel=1e-4)
     assert report.kid == pytest.approx(kernel_distance(*features), rel=1e-3)
     assert report.interval[0] < report.fid < report.interval[1]
-    assert report.counts == {"generated": 40, "reference": 90, "training": 0, "duplicates": 0, "near_duplicates": 0,
-                             "copies": 0}
+    assert report.counts == {
+        "generated": 40,
+        "reference": 90,
+        "training": 0,
+        "duplicates": 0,
+        "near_duplicates": 0,
+        "copies": 0,
+    }
     assert (report.extractor["name"], report.extractor["dims"]) == ("small-inception", 256)
     assert report.extractor["sha256"] == Extractor.open(world / "small.pt").digest
     assert report.reference["images"] == 90
@@ -70,16 +85,34 @@ def test_the_report_holds_what_a_reader_needs(run, world):
 def test_the_json_round_trips_and_has_the_contracts_keys(run):
     record = json.loads(json.dumps(run().to_dict()))
     assert set(record) == {
-        "fid", "interval", "kid", "points", "max", "points_if", "needs_review", "trust", "counts", "extractor",
-        "resize", "reference", "fingerprint", "real_images_score", "flags", "confidence", "replicates"}
+        "fid",
+        "interval",
+        "kid",
+        "points",
+        "max",
+        "points_if",
+        "needs_review",
+        "trust",
+        "counts",
+        "extractor",
+        "resize",
+        "reference",
+        "fingerprint",
+        "real_images_score",
+        "flags",
+        "confidence",
+        "replicates",
+    }
     assert len(record["interval"]) == 2
 
 
 # --- points
 
 
-@pytest.mark.parametrize(("fid", "points"), [(0, 20), (14.999, 20), (15, 15), (19.999, 15), (20, 10), (29.999, 10),
-                                             (30, 5), (39.999, 5), (40, 0), (400, 0)])
+@pytest.mark.parametrize(
+    ("fid", "points"),
+    [(0, 20), (14.999, 20), (15, 15), (19.999, 15), (20, 10), (29.999, 10), (30, 5), (39.999, 5), (40, 0), (400, 0)],
+)
 def test_points_follow_the_rubric(fid, points):
     assert [way.points for way in reached(POLICY.fid, fid, fid)] == [points]
 
@@ -106,8 +139,14 @@ def test_an_instructors_thresholds_count_and_broken_ones_are_refused(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text("[fid]\nthresholds = [50]\npoints = [12]\n")
     assert load_policy(file).fid.thresholds == (50.0,)
-    for broken in ("thresholds = [20, 15]", "points = [20]", "replicates = 1", "confidence = 1", 'points = "many"',
-                   'replicates = "some"'):
+    for broken in (
+        "thresholds = [20, 15]",
+        "points = [20]",
+        "replicates = 1",
+        "confidence = 1",
+        'points = "many"',
+        'replicates = "some"',
+    ):
         file.write_text(f"[fid]\n{broken}\n")
         with pytest.raises(UsageError, match=r"the policy's \[fid\]"):
             load_policy(file)
@@ -121,7 +160,10 @@ def test_the_reference_itself_earns_nothing(run, world):
     assert report.fid == pytest.approx(0, abs=1e-6)
     assert (report.points, report.needs_review, report.counts["copies"]) == (0, True, 90)
     assert {name: flag.severity for name, flag in of(report).items()} == {
-        "count": "review", "copies": "withheld", "too-good": "withheld"}
+        "count": "review",
+        "copies": "withheld",
+        "too-good": "withheld",
+    }
     assert "0 of 20 (a person decides: see below)" in report.to_text()
 
 
@@ -175,8 +217,9 @@ def test_repeated_images_are_counted_and_many_of_them_reviewed(run, world, tmp_p
 
 def test_another_count_is_reviewed(run, world):
     report = run(policy=POLICY)
-    assert of(report)["count"].message == ("40 generated images where 500 are expected: "
-                                           "fewer images raise an FID, more lower it")
+    assert of(report)["count"].message == (
+        "40 generated images where 500 are expected: fewer images raise an FID, more lower it"
+    )
     assert report.needs_review
 
 
@@ -185,11 +228,13 @@ def test_wrong_sizes_and_modes_are_said_with_the_files(run, world, tmp_path):
     Image.open(world / "generated" / "00000.png").resize((32, 32)).save(tmp_path / "generated" / "00000.png")
     Image.open(world / "generated" / "00001.png").convert("L").save(tmp_path / "generated" / "00001.png")
     flags = of(run(tmp_path / "generated"))
-    assert flags["size"].message == ("1 generated images are not 64x64 but 32x32; "
-                                     "they were not resized before the extractor's own resize")
+    assert flags["size"].message == (
+        "1 generated images are not 64x64 but 32x32; they were not resized before the extractor's own resize"
+    )
     assert flags["size"].files == ("00000.png",)
-    assert flags["mode"].message == ("1 generated images are of mode L and were converted to RGB; "
-                                     "the reference holds no such images")
+    assert flags["mode"].message == (
+        "1 generated images are of mode L and were converted to RGB; the reference holds no such images"
+    )
     assert flags["mode"].files == ("00001.png",)
 
 
@@ -200,7 +245,8 @@ def test_a_reference_of_another_size_is_said(run, tmp_path):
 
 def test_statistics_can_be_the_reference_and_say_what_cannot_be_seen(run, world, tmp_path):
     _, features = Extractor.open(world / "small.pt").features(
-        [decode(file).pixels for file in sorted((world / "real").iterdir())], lambda done: None)
+        [decode(file).pixels for file in sorted((world / "real").iterdir())], lambda done: None
+    )
     np.savez(tmp_path / "real.npz", mu=features.mean(0), sigma=np.cov(features, rowvar=False))
     report = run(reference=tmp_path / "real.npz")
     assert report.fid == pytest.approx(run().fid, rel=1e-4)
@@ -258,20 +304,63 @@ def test_the_cache_forgets_its_oldest_entries(run, world, tmp_path, monkeypatch)
 
 
 def test_the_verb_prints_one_json_object(world, capsys):
-    code = main(["fid", str(world / "generated"), str(world / "real"), "--weights", str(world / "small.pt"),
-                 "--cache", str(world / "cache"), "--json"])
+    code = main(
+        [
+            "fid",
+            str(world / "generated"),
+            str(world / "real"),
+            "--weights",
+            str(world / "small.pt"),
+            "--cache",
+            str(world / "cache"),
+            "--json",
+        ]
+    )
     record = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert {"fid", "interval", "kid", "points", "counts", "extractor", "flags", "fingerprint", "resize", "reference",
-            "points_if", "needs_review"} <= set(record)
+    assert {
+        "fid",
+        "interval",
+        "kid",
+        "points",
+        "counts",
+        "extractor",
+        "flags",
+        "fingerprint",
+        "resize",
+        "reference",
+        "points_if",
+        "needs_review",
+    } <= set(record)
 
 
 def test_the_verb_prints_text_for_people(world, capsys):
-    assert main(["fid", str(world / "generated"), str(world / "real"), "--weights", str(world / "small.pt"),
-                 "--cache", str(world / "cache")]) == 0
+    assert (
+        main(
+            [
+                "fid",
+                str(world / "generated"),
+                str(world / "real"),
+                "--weights",
+                str(world / "small.pt"),
+                "--cache",
+                str(world / "cache"),
+            ]
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert [line[:12].strip() for line in lines[:9]] == [
-        "FID", "KID", "points", "images", "extractor", "resize", "reference", "fingerprint", "trust"]
+        "FID",
+        "KID",
+        "points",
+        "images",
+        "extractor",
+        "resize",
+        "reference",
+        "fingerprint",
+        "trust",
+    ]
     assert lines[0].split()[2:4] == ["95%", "interval"]
     assert lines[-1].startswith("review: 40 generated images where 500 are expected")
 
@@ -299,17 +388,42 @@ def test_mistakes_have_an_exit_code_and_a_message(world, tmp_path, capsys, monke
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_said(world, tmp_path, capsys):
-    assert main(["fid", str(world / "generated"), str(world / "real"), "--weights", str(world / "small.pt"),
-                 "--cache", str(tmp_path), "--device", "cuda"]) == 2
+    assert (
+        main(
+            [
+                "fid",
+                str(world / "generated"),
+                str(world / "real"),
+                "--weights",
+                str(world / "small.pt"),
+                "--cache",
+                str(tmp_path),
+                "--device",
+                "cuda",
+            ]
+        )
+        == 2
+    )
     assert "--device cuda: torch finds no GPU here; leave the option out" in capsys.readouterr().err
 
 
 def test_a_cached_run_and_help_import_no_torch(world):
-    main(["fid", str(world / "generated"), str(world / "real"), "--weights", str(world / "small.pt"),
-          "--cache", str(world / "cache")])
-    code = ("import sys; from grader.cli import main; "
-            f"main(['fid', {str(world / 'generated')!r}, {str(world / 'real')!r}, '--weights', "
-            f"{str(world / 'small.pt')!r}, '--cache', {str(world / 'cache')!r}]); print('torch' in sys.modules)")
+    main(
+        [
+            "fid",
+            str(world / "generated"),
+            str(world / "real"),
+            "--weights",
+            str(world / "small.pt"),
+            "--cache",
+            str(world / "cache"),
+        ]
+    )
+    code = (
+        "import sys; from grader.cli import main; "
+        f"main(['fid', {str(world / 'generated')!r}, {str(world / 'real')!r}, '--weights', "
+        f"{str(world / 'small.pt')!r}, '--cache', {str(world / 'cache')!r}]); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
 

@@ -19,7 +19,8 @@ def test_it_learns_two_kinds_of_noise_and_its_file_is_read(tmp_path, capsys, mon
     assert float(re.findall(r"([\d.]+)% of the held-out", err)[-1]) >= 90
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     name, features = Extractor.open(tmp_path / "small.pt").features(
-        [decode(file).pixels for file in (tmp_path / "classes" / "fine").iterdir()], lambda done: None)
+        [decode(file).pixels for file in (tmp_path / "classes" / "fine").iterdir()], lambda done: None
+    )
     assert (name, features.shape) == ("small-inception", (64, 256))
 
 

@@ -37,13 +37,27 @@ def test_pyplot_which_knows_one_thread_only_is_not_imported():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("values", [
-    np.full((50, 2), np.nan), np.full((50, 2), np.inf), np.full((50, 2), 1e308), np.full((5, 2), -3e38, "f4"),
-    np.zeros((50, 2)), np.zeros((0, 2)), np.zeros((3, 7)), np.zeros(()), np.zeros((2,) * 20),
-    np.array([["a", "b"]]),
-    np.ones((4, 2), complex), np.ones((4, 2), bool), np.arange(8).reshape(4, 2), np.full((9, 2), 5e-324),
-    np.random.default_rng(0).standard_normal((200_000, 2)), np.full((4, 2), np.longdouble("1e4000")),
-])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((50, 2), np.nan),
+        np.full((50, 2), np.inf),
+        np.full((50, 2), 1e308),
+        np.full((5, 2), -3e38, "f4"),
+        np.zeros((50, 2)),
+        np.zeros((0, 2)),
+        np.zeros((3, 7)),
+        np.zeros(()),
+        np.zeros((2,) * 20),
+        np.array([["a", "b"]]),
+        np.ones((4, 2), complex),
+        np.ones((4, 2), bool),
+        np.arange(8).reshape(4, 2),
+        np.full((9, 2), 5e-324),
+        np.random.default_rng(0).standard_normal((200_000, 2)),
+        np.full((4, 2), np.longdouble("1e4000")),
+    ],
+)
 def test_any_numbers_make_a_figure(tmp_path, values):
     draw_forward_strip({0: np.zeros((5, 2)), 50: values}, tmp_path / "mixed.png")
     draw_forward_strip({0: values}, tmp_path / "alone.png")

@@ -119,8 +119,9 @@ def test_what_a_person_typed_survives_a_regrade_and_is_asked_for_again_where_the
         assert grade.needs_manual_grade
         grade, comment = rows["task2.fid"]
         assert (grade.manual_score, comment.manual_comment, grade.needs_manual_grade) == (15, "page 1 shows it", False)
-    assert typed(out, url) == {"412551014": {"task1.p_sample": (3.5, "half a point for the idea"),
-                                             "task2.fid": (15, "page 1 shows it")}}
+    assert typed(out, url) == {
+        "412551014": {"task1.p_sample": (3.5, "half a point for the idea"), "task2.fid": (15, "page 1 shows it")}
+    }
 
 
 def test_a_row_that_is_not_judged_any_more_keeps_no_old_score(out):
@@ -242,13 +243,20 @@ def test_a_score_that_the_rubric_does_not_have_is_refused_by_name(out, score):
 
 def nbgrader(out, url, *command):
     course = Course.of(out, url)
-    return subprocess.run([sys.executable, "-W", "ignore", "-m", "nbgrader", *command], cwd=course.root,
-                          env=course.environment(), capture_output=True, text=True, check=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "nbgrader", *command],
+        cwd=course.root,
+        env=course.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
 
 
 def test_nbgrader_export_has_a_column_for_each_row_and_no_formula(tmp_path, url):
     out = made_up_class(tmp_path / "grades")
-    name = "=HYPERLINK(1),\"Show, Jr\""
+    name = '=HYPERLINK(1),"Show, Jr"'
     write_result(out, replace(full(), id=name))
     fill(out, url)
     type_in(out, url, "412551014", "task2.fid", 9999, "")
@@ -292,9 +300,14 @@ def test_export_nbgrader_never_shows_a_password(out, server, capsys, caplog):
     assert not [path for path in files if password in path.read_text(encoding="utf-8", errors="replace")]
 
 
-@pytest.mark.parametrize(("url", "why"), [("nonsense", "the gradebook's URL is none"),
-                                          ("mysql://x/y", "SQLite or PostgreSQL, not in mysql"),
-                                          ("sqlite:////proc/no/gradebook.db", "cannot be opened")])
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "the gradebook's URL is none"),
+        ("mysql://x/y", "SQLite or PostgreSQL, not in mysql"),
+        ("sqlite:////proc/no/gradebook.db", "cannot be opened"),
+    ],
+)
 def test_a_url_that_is_no_gradebook_says_so(out, url, why, capsys):
     assert cli.main(["export", "nbgrader", str(out), "--gradebook", url]) == 2
     assert why in capsys.readouterr().err
@@ -311,12 +324,12 @@ def test_feedback_is_a_page_for_each_student_with_what_was_typed(tmp_path, url):
     out = tmp_path / "grades"
     write_result(out, mixed())
     fill(out, url)
-    arguments = [sys.executable, "-m", "grader", "desk", str(out), "--feedback",
-                 *(["--gradebook", url] if url else [])]
+    arguments = [sys.executable, "-m", "grader", "desk", str(out), "--feedback", *(["--gradebook", url] if url else [])]
     for comment in ("page 1 shows it", "on second thoughts"):
         type_in(out, url, "412551014", "task2.fid", 15, comment)
-        subprocess.run(arguments, check=True, capture_output=True, timeout=120,
-                       env=os.environ | {"PYTHONWARNINGS": "ignore"})
+        subprocess.run(
+            arguments, check=True, capture_output=True, timeout=120, env=os.environ | {"PYTHONWARNINGS": "ignore"}
+        )
         page = (out / "desk" / "feedback" / "412551014" / ASSIGNMENT / "evidence.html").read_text(encoding="utf-8")
         assert comment in page
         assert "15.0" in page

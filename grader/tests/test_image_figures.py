@@ -21,9 +21,15 @@ def make_results(root, predictor="noise", mode="linear", name="09-05-201510", st
     """A folder as train.py leaves it, its samples of one grey value so that they can be found in a figure."""
     folder = root / f"predictor_{predictor}" / f"beta_{mode}" / name
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({
-        "predictor": predictor, "scheduler": {"mode": mode, "num_train_timesteps": 10},
-        "network": {"image_resolution": SIZE}}))
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "predictor": predictor,
+                "scheduler": {"mode": mode, "num_train_timesteps": 10},
+                "network": {"image_resolution": SIZE},
+            }
+        )
+    )
     (folder / "last.ckpt").write_bytes(b"figures need no weights")
     losses = "".join(f"{i},{1 / (i + 1)}\n" for i in range(step))
     (folder / "loss.csv").write_text("step,loss\n" + losses)
@@ -43,8 +49,9 @@ def make_all(root):
 @pytest.fixture
 def run(lab, tmp_path, monkeypatch, capsys):
     def figures(*arguments):
-        monkeypatch.setattr(sys, "argv", ["figures.py", str(tmp_path / "results"), "--out", str(tmp_path / "out"),
-                                          *arguments])
+        monkeypatch.setattr(
+            sys, "argv", ["figures.py", str(tmp_path / "results"), "--out", str(tmp_path / "out"), *arguments]
+        )
         code = lab.errors.run_script(lab.figures.main)
         return code, *capsys.readouterr()
 
@@ -56,7 +63,10 @@ def test_five_runs_make_the_three_figures(run, tmp_path):
     code, out, err = run()
     assert (code, err) == (0, "")
     assert [line.split(": ")[0].rsplit("/", 1)[1] for line in out.splitlines()] == [
-        "schedules.png", "predictors.png", "losses.png"]
+        "schedules.png",
+        "predictors.png",
+        "losses.png",
+    ]
     assert "losses.png: 5 runs" in out
     for name in ("schedules", "predictors", "losses"):
         picture = np.asarray(Image.open(tmp_path / "out" / f"{name}.png"))
@@ -73,14 +83,22 @@ def test_settings_without_results_are_named_with_the_command(run, tmp_path):
         "missing: python train.py --predictor noise --mode quad",
         "missing: python train.py --predictor noise --mode cosine",
         "missing: python train.py --predictor x0 --mode linear",
-        "missing: python train.py --predictor mean --mode linear"]
+        "missing: python train.py --predictor mean --mode linear",
+    ]
     assert "losses.png: 1 runs" in out
 
 
-@pytest.mark.parametrize(("damage", "reason"), [
-    ("config.json", "config.json: "), ("last.ckpt", "no last.ckpt: the run was stopped before its first checkpoint"),
-    ("step=40-0.png", "no samples: go on with train.py --resume"), ("step=40-5.png", "no step=40-5.png"),
-    ("trajectory.png", "no trajectory.png"), ("loss.csv", "loss.csv: ")])
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("config.json", "config.json: "),
+        ("last.ckpt", "no last.ckpt: the run was stopped before its first checkpoint"),
+        ("step=40-0.png", "no samples: go on with train.py --resume"),
+        ("step=40-5.png", "no step=40-5.png"),
+        ("trajectory.png", "no trajectory.png"),
+        ("loss.csv", "loss.csv: "),
+    ],
+)
 def test_a_folder_half_written_is_named_and_left_out(run, tmp_path, damage, reason):
     make_results(tmp_path / "results")
     half = make_results(tmp_path / "results", "noise", "quad")

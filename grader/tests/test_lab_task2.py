@@ -48,8 +48,9 @@ def posterior_mean(x0, x_t, t):
     return of_x0.reshape(column) * x0.double().numpy() + of_xt.reshape(column) * x_t.double().numpy()
 
 
-@pytest.mark.parametrize(("mode", "theirs"), [
-    ("linear", "linear"), ("quad", "scaled_linear"), ("cosine", "squaredcos_cap_v2")])
+@pytest.mark.parametrize(
+    ("mode", "theirs"), [("linear", "linear"), ("quad", "scaled_linear"), ("cosine", "squaredcos_cap_v2")]
+)
 def test_schedules_are_those_of_diffusers(lab, mode, theirs):
     ours = lab.scheduler.DDPMScheduler(1000, 1e-4, 0.02, mode)
     other = DiffusersScheduler(1000, beta_start=1e-4, beta_end=0.02, beta_schedule=theirs)

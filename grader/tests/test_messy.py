@@ -12,8 +12,9 @@ from grader.tests.class_run import CODE_ROWS, account, rows_of
 
 def grade(paths, out, *options):
     """(exit code, {id: result.json}) of one run."""
-    code = cli.main(["grade", *map(str, paths), "--out", str(out), "--no-training", "--seed", "1", "--jobs", "2",
-                     *options])
+    code = cli.main(
+        ["grade", *map(str, paths), "--out", str(out), "--no-training", "--seed", "1", "--jobs", "2", *options]
+    )
     results = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*/result.json")}
     return code, results
 

@@ -16,8 +16,13 @@ from grader.tests.class_run import account, assert_only_this_row_suffers, grade_
 CASES = (*TASK1, *TASK2)
 BY_NAME = {case.name: case for case in CASES}
 CODE_ROWS = [row.id for row in rubric() if row.is_code]
-PLACEHOLDERS = ("simplenet-placeholder", "q_sample-placeholder", "p_sample-returns-none", "p_sample_loop-placeholder",
-                "compute_loss-placeholder")
+PLACEHOLDERS = (
+    "simplenet-placeholder",
+    "q_sample-placeholder",
+    "p_sample-returns-none",
+    "p_sample_loop-placeholder",
+    "compute_loss-placeholder",
+)
 COSINE = """
 steps = torch.arange(num_train_timesteps + 1, dtype=torch.float64)
 f = torch.cos((steps / num_train_timesteps + s) / (1 + s) * math.pi / 2) ** 2

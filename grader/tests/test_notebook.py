@@ -42,7 +42,10 @@ def test_the_kinds_of_cells_are_those_that_nbgrader_grades():
     flags = {name: (meta.grade, meta.solution) for name, meta in metas.items()}
     assert {name for name, kind in flags.items() if kind == (False, True)} == {"forward-strip", "training"}
     assert {name for name, kind in flags.items() if kind == (True, False)} == {
-        "forward-test", "training-test", "evaluation-test"}
+        "forward-test",
+        "training-test",
+        "evaluation-test",
+    }
     assert {name for name, kind in flags.items() if kind == (True, True)} == {"in-your-own-words"}
     assert sum(meta.get("points", 0) for meta in metas.values()) == 0  # the rubric has them all
 

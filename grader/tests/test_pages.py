@@ -11,8 +11,12 @@ from grader import cli
 from grader.artifacts.pages import MOST, Pages
 from grader.classroom.builder import build
 
-TEXTS = ("Task 1: the Swiss roll", "FID of the best run: 17.3", "Trajectories: linear, quad and cosine schedules",
-         "Samples of each predictor: noise, x0, mean")
+TEXTS = (
+    "Task 1: the Swiss roll",
+    "FID of the best run: 17.3",
+    "Trajectories: linear, quad and cosine schedules",
+    "Samples of each predictor: noise, x0, mean",
+)
 
 
 def write_report(path, texts=TEXTS, size=(8.3, 11.7)):

@@ -33,8 +33,9 @@ def schedule_of(T, mode):
 def diffusers_scheduler(T, mode, **options):
     """Their scheduler, and the same one with its tables in float64 and its betas as one of our schedules."""
     beta_1, beta_T = RANGES[T]
-    scheduler = DDPMScheduler(T, beta_1, beta_T, SCHEDULES[mode], clip_sample=False, variance_type="fixed_small",
-                              **options)
+    scheduler = DDPMScheduler(
+        T, beta_1, beta_T, SCHEDULES[mode], clip_sample=False, variance_type="fixed_small", **options
+    )
     scheduler.betas = scheduler.betas.double()
     scheduler.alphas = 1 - scheduler.betas
     scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
@@ -100,8 +101,9 @@ def test_the_two_forms_of_the_posterior_mean_agree(T, mode):
     s, rng, t = schedule_of(T, mode), np.random.default_rng(0), np.arange(T)
     x0, eps = rng.uniform(-1, 1, (T, 3)), rng.standard_normal((T, 3))
     x_t = reference.q_sample(s, x0, t, eps)
-    np.testing.assert_allclose(reference.mean_from_noise(s, x_t, eps, t), reference.posterior_mean(s, x0, x_t, t),
-                               rtol=FLOAT64_RTOL, atol=1e-9)
+    np.testing.assert_allclose(
+        reference.mean_from_noise(s, x_t, eps, t), reference.posterior_mean(s, x0, x_t, t), rtol=FLOAT64_RTOL, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("T", "mode"), OURS)
@@ -169,8 +171,9 @@ def test_the_image_half_computes_the_same_in_float32(T, mode):
         torch.manual_seed(4)
         tables, z = reference.step_tables(s, predictor), torch.randn_like(x_t).double().numpy()
         a, b, sigma = (reference.per_sample(table, index, 4) for table in (tables.a, tables.b, tables.sigma))
-        np.testing.assert_allclose(sample.numpy(), a * xt_ + b * out.double().numpy() + sigma * z,
-                                   atol=FLOAT32_ATOL[T], err_msg=predictor)
+        np.testing.assert_allclose(
+            sample.numpy(), a * xt_ + b * out.double().numpy() + sigma * z, atol=FLOAT32_ATOL[T], err_msg=predictor
+        )
 
 
 class Given(torch.nn.Module):

@@ -26,15 +26,19 @@ def edition(tmp_path_factory):
 
 
 def all_files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def test_the_committed_halves_are_what_the_solutions_give(tmp_path):
     release_halves(tmp_path)
     for half in HALVES:
         assert all_files(tmp_path / half) == all_files(ROOT / half), (
-            "run `python -m grader release --halves .` and commit the result")
+            "run `python -m grader release --halves .` and commit the result"
+        )
 
 
 def test_two_releases_are_the_same_to_the_byte(edition, tmp_path):
@@ -44,8 +48,12 @@ def test_two_releases_are_the_same_to_the_byte(edition, tmp_path):
 
 
 def test_the_edition_holds_what_a_student_needs(edition):
-    assert {"README.md", "requirements.txt", "2d_plot_diffusion_todo/ddpm_tutorial.ipynb",
-            "image_diffusion_todo/scheduler.py"} <= set(edition.files)
+    assert {
+        "README.md",
+        "requirements.txt",
+        "2d_plot_diffusion_todo/ddpm_tutorial.ipynb",
+        "image_diffusion_todo/scheduler.py",
+    } <= set(edition.files)
     assert set(all_files(edition.path)) == {*edition.files, MANIFEST}
     assert edition.set_aside is None
 
@@ -176,20 +184,29 @@ print(len(calls))
 def test_everything_imports_and_every_stub_names_its_id(edition, half):
     script = IMPORT_ALL + CALL_STUBS[half] + SEE_STUBS
     environment = {"PATH": "/usr/bin:/bin", "CUDA_VISIBLE_DEVICES": ""}
-    ran = subprocess.run([sys.executable, "-c", script], cwd=edition.path / half, env=environment,
-                         capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=edition.path / half,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert ran.returncode == 0, ran.stderr
     assert int(ran.stdout) == {"2d_plot_diffusion_todo": 10, "image_diffusion_todo": 8}[half]
 
 
 def test_the_text_around_a_solution_is_unchanged():
-    text = ("a = 1\n    ##### TODO task1.q_sample #####\n    # a hint\n\n"
-            "    ### BEGIN SOLUTION\n    secret = 2\n    ### END SOLUTION\n"
-            "    ##### END TODO task1.q_sample #####\nb = 3\n")
+    text = (
+        "a = 1\n    ##### TODO task1.q_sample #####\n    # a hint\n\n"
+        "    ### BEGIN SOLUTION\n    secret = 2\n    ### END SOLUTION\n"
+        "    ##### END TODO task1.q_sample #####\nb = 3\n"
+    )
     assert clear_source(text) == (
         "a = 1\n    ##### TODO task1.q_sample #####\n    # a hint\n\n"
         '    raise NotImplementedError("TODO task1.q_sample")\n'
-        "    ##### END TODO task1.q_sample #####\nb = 3\n")
+        "    ##### END TODO task1.q_sample #####\nb = 3\n"
+    )
 
 
 def test_released_files_are_valid_python(edition):
@@ -229,8 +246,9 @@ def test_somebody_elses_folder_and_a_file_are_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("place", [
-    ".", "..", "solutions", "solutions/new", "grader/new", "2d_plot_diffusion_todo", ".git/x"])
+@pytest.mark.parametrize(
+    "place", [".", "..", "solutions", "solutions/new", "grader/new", "2d_plot_diffusion_todo", ".git/x"]
+)
 @pytest.mark.parametrize("force", [False, True])
 def test_the_repository_is_never_a_destination(place, force):
     with pytest.raises(UsageError, match="belongs to the repository"):

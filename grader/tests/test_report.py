@@ -19,13 +19,59 @@ from grader.report import maths, parts, render, write_report
 from grader.tests import samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 BLOCKS = {"p", "h1", "h2", "h3", "dt", "dd", "li", "tr", "figcaption", "title", "article"}
-INERT = {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "article",
-         "div", "p", "h1", "h2", "h3", "span", "strong", "bdi", "code", "a", "ul", "ol", "li", "dl", "dt",
-         "dd", "sub", "sup", "table", "thead", "tbody", "tr", "th", "td", "svg", "rect", "figure", "img",
-         "figcaption"}
+INERT = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "header",
+    "main",
+    "footer",
+    "section",
+    "article",
+    "div",
+    "p",
+    "h1",
+    "h2",
+    "h3",
+    "span",
+    "strong",
+    "bdi",
+    "code",
+    "a",
+    "ul",
+    "ol",
+    "li",
+    "dl",
+    "dt",
+    "dd",
+    "sub",
+    "sup",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "svg",
+    "rect",
+    "figure",
+    "img",
+    "figcaption",
+}
 
 
 class Page(HTMLParser):
@@ -64,8 +110,8 @@ def page(tmp_path: Path):
 
 def section(page: Page, title: str, after: str) -> str:
     """The text of a row's section: from its heading to the next one's."""
-    body = page.text[page.text.index("Row by row"):]
-    return body[body.index(title):body.index(after)].rstrip()
+    body = page.text[page.text.index("Row by row") :]
+    return body[body.index(title) : body.index(after)].rstrip()
 
 
 # --- what a student reads
@@ -73,7 +119,9 @@ def section(page: Page, title: str, after: str) -> str:
 
 def test_a_failed_row_reads_diagnosis_first_then_each_check(page):
     told = section(page(samples.mixed()), "p_sample: one reverse step", "p_sample_loop: the whole")
-    assert told == """\
+    assert (
+        told
+        == """\
 p_sample: one reverse step
 ◐ partial 3/4 task1.p_sample
 Likely: the variance is β, not the posterior variance β̃
@@ -95,11 +143,14 @@ p_sample, t = 1, batch of 20000
 hint
 Compare the two variances of Sec. 3.2 at small t.
 p_sample takes t as a [B] tensor only"""
+    )
 
 
 def test_a_row_that_no_rule_explains_says_so(page):
     told = section(page(samples.mixed()), "Cosine beta schedule", "step_predict_noise: reverse")
-    assert told == """\
+    assert (
+        told
+        == """\
 Cosine beta schedule
 ✗ failed 0/4 task2.cosine
 None of the known mistakes explains these numbers.
@@ -111,13 +162,14 @@ expected
 at most 0.999
 got
 1 at t = 999"""
+    )
 
 
 def test_companions_that_were_left_alone_are_one_sentence(page):
     told = page(samples.companions()).text
     assert "no points–\nforward_step: one step of the forward process\n✗ failed\n–\ntrain_step" in told
     assert "Left alone, which costs nothing: sample: the sampler's loop with a linear model; naive_skip" in told
-    assert "naive_skip" not in told[told.index("Row by row"):]
+    assert "naive_skip" not in told[told.index("Row by row") :]
     assert "Companion exercises" not in page(samples.full()).text
 
 
@@ -161,7 +213,9 @@ Points
 def test_a_broken_archive_says_what_to_do_next(page):
     told = page(samples.broken())
     assert told.title == "陳小明_412551003: not graded"
-    assert told.text[told.text.index("This submission"):] == """\
+    assert (
+        told.text[told.text.index("This submission") :]
+        == """\
 This submission could not be graded
 412551003_lab1.zip is not a ZIP archive: it starts with 'Rar!', which is RAR.
 Only ZIP archives are taken.
@@ -169,6 +223,7 @@ What to do next
 In your lab folder, run python -m grader pack YOUR_ID. It makes the archive and says what is missing in it.
 Open the archive once and see that report.pdf, 2d_plot_diffusion_todo/ and image_diffusion_todo/ are in it.
 Hand it in again, or ask your TA, if the date has passed or the archive looks right to you."""
+    )
 
 
 def test_rows_that_only_repeat_the_problem_get_no_section(page):
@@ -203,28 +258,31 @@ def test_messages_keep_their_lines_under_their_labels():
 
 def test_equations_set_indices_but_leave_names_alone():
     assert maths("β̃_t = ᾱ_{t−1} σ_t^2 p_sample x_0 beta_1 <b>") == (
-        "β̃<sub>t</sub> = ᾱ<sub>t−1</sub> σ<sub>t</sub><sup>2</sup> p_sample x<sub>0</sub> beta_1 &lt;b&gt;")
+        "β̃<sub>t</sub> = ᾱ<sub>t−1</sub> σ<sub>t</sub><sup>2</sup> p_sample x<sub>0</sub> beta_1 &lt;b&gt;"
+    )
 
 
 # --- figures
 
 
 def test_a_figure_is_embedded(tmp_path, page):
-    images = [value for tag, name, value in page(samples.mixed(tmp_path)).attributes
-              if (tag, name) == ("img", "src")]
+    images = [value for tag, name, value in page(samples.mixed(tmp_path)).attributes if (tag, name) == ("img", "src")]
     assert len(images) == 1
     assert images[0].startswith("data:image/png;base64,iVBOR")
 
 
-@pytest.mark.parametrize(("name", "data", "reason"), [
-    ("../a.png", b"", "the file is not beside this report"),
-    ("link.png", None, "the file is not beside this report"),
-    ("gone.png", None, "the file is not beside this report"),
-    ("nul\0.png", None, "the file is not beside this report"),
-    ("a.png", b"<svg onload=alert(1)>", "the file is neither a PNG nor a JPEG"),
-    ("a.png", b"\x89PNG\r\n\x1a\n" + 2_000_000 * b"0", "the file is larger than 2 MB"),
-    ("a.png", b"\x89PNG\r\n\x1a\n" + 24 * b"\xff", "the picture is larger than 6000 pixels a side"),
-])
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("../a.png", b"", "the file is not beside this report"),
+        ("link.png", None, "the file is not beside this report"),
+        ("gone.png", None, "the file is not beside this report"),
+        ("nul\0.png", None, "the file is not beside this report"),
+        ("a.png", b"<svg onload=alert(1)>", "the file is neither a PNG nor a JPEG"),
+        ("a.png", b"\x89PNG\r\n\x1a\n" + 2_000_000 * b"0", "the file is larger than 2 MB"),
+        ("a.png", b"\x89PNG\r\n\x1a\n" + 24 * b"\xff", "the picture is larger than 6000 pixels a side"),
+    ],
+)
 def test_a_figure_that_is_none_is_named_with_the_reason(tmp_path, page, name, data, reason):
     (tmp_path / "link.png").symlink_to("/etc/hostname")
     if data and "/" not in name:
@@ -266,8 +324,9 @@ def test_controls_and_overrides_are_spelt_out(tmp_path):
 
 
 def test_long_text_is_cut(tmp_path):
-    result = Result("1", "", "", 0, "", {}, [Row("task1.x", 1, Verdict.CRASHED, message="m" * 10**6)],
-                    remarks=["r" * 10**6] * 1000)
+    result = Result(
+        "1", "", "", 0, "", {}, [Row("task1.x", 1, Verdict.CRASHED, message="m" * 10**6)], remarks=["r" * 10**6] * 1000
+    )
     html = render(result, tmp_path, {})
     assert len(html) < 80_000
     assert "m … (996,000 more characters)" in html
@@ -278,7 +337,8 @@ def test_the_policy_forbids_scripts_and_remote_loads(tmp_path):
     html = render(samples.full(), tmp_path, samples.TITLES)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]
     assert re.sub(r"sha256-[\w+/=]+", "sha256-X", policy) == (
-        "default-src 'none'; img-src data:; style-src 'sha256-X'; base-uri 'none'; form-action 'none'")
+        "default-src 'none'; img-src data:; style-src 'sha256-X'; base-uri 'none'; form-action 'none'"
+    )
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -297,18 +357,25 @@ def test_no_script_runs_and_nothing_is_fetched_in_chromium(tmp_path):
 def test_nothing_sticks_out_of_a_phone_and_the_style_applies(tmp_path, sample):
     html = render(sample(tmp_path), tmp_path, samples.TITLES)
     frame = tmp_path / "frame.html"
-    frame.write_text(f"""<iframe id=f width=360 height=800 style="border:0" srcdoc="{escape(html)}"></iframe>
+    frame.write_text(
+        f"""<iframe id=f width=360 height=800 style="border:0" srcdoc="{escape(html)}"></iframe>
         <script>f.onload = () => {{ const page = f.contentDocument;
         document.title = page.documentElement.scrollWidth - page.documentElement.clientWidth + " " +
             f.contentWindow.getComputedStyle(page.querySelector(".badge")).borderTopLeftRadius; }}
-        </script>""", "utf-8")
+        </script>""",
+        "utf-8",
+    )
     assert Page(dumped(frame, tmp_path)).title == "0 16px"
 
 
 def dumped(path: Path, folder: Path, *flags: str) -> str:
     """The DOM of a page after Chromium loaded it."""
-    run = subprocess.run([CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, "--dump-dom",
-                          path.as_uri()], capture_output=True, timeout=120, check=True)
+    run = subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, "--dump-dom", path.as_uri()],
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
     return run.stdout.decode("utf-8")
 
 
@@ -334,10 +401,12 @@ def test_a_report_takes_under_50_ms(tmp_path):
 
 
 def test_neither_torch_nor_matplotlib_is_imported():
-    code = ("import sys; from pathlib import Path; from grader import report, summary;"
-            "from grader.tests import samples; summary.table([samples.full()], True);"
-            "report.render(samples.full(), Path(), {});"
-            "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))")
+    code = (
+        "import sys; from pathlib import Path; from grader import report, summary;"
+        "from grader.tests import samples; summary.table([samples.full()], True);"
+        "report.render(samples.full(), Path(), {});"
+        "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
+    )
     root = Path(__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

@@ -152,8 +152,13 @@ def test_a_result_that_cannot_be_read_is_graded_again(right, tmp_path, text):
 
 def start(out, *paths, jobs=1):
     command = [sys.executable, "-m", "grader", "grade", *map(str, paths), "--out", str(out), "--jobs", str(jobs), *ONLY]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "TMPDIR": str(out.parent)})
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(out.parent)},
+    )
 
 
 def test_a_killed_run_is_completed_by_the_same_command_and_leaves_nothing_behind(right, tmp_path):

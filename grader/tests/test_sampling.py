@@ -39,9 +39,22 @@ def checkpoint(lab, tmp_path):
 @pytest.fixture
 def draw(lab, checkpoint, tmp_path, monkeypatch):
     """Runs sampling.py; returns the images, (N, 8, 8, 3)."""
+
     def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", ["sampling.py", "--ckpt_path", str(checkpoint), "--save_dir",
-                                          str(tmp_path / name), "--device", "cpu", *map(str, arguments)])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [
+                "sampling.py",
+                "--ckpt_path",
+                str(checkpoint),
+                "--save_dir",
+                str(tmp_path / name),
+                "--device",
+                "cpu",
+                *map(str, arguments),
+            ],
+        )
         lab.sampling.main()
         return np.stack([np.asarray(Image.open(path)) for path in sorted((tmp_path / name).glob("*.png"))])
 
@@ -71,8 +84,9 @@ def test_images_that_exist_are_kept_and_only_the_others_drawn(draw, tmp_path, la
     kept = (tmp_path / "a" / "00001.png").stat().st_mtime_ns
     drawn = []
     real = lab.fast.sample
-    monkeypatch.setattr(lab.fast, "sample", lambda module, numbers, *rest: drawn.append(numbers) or real(
-        module, numbers, *rest))
+    monkeypatch.setattr(
+        lab.fast, "sample", lambda module, numbers, *rest: drawn.append(numbers) or real(module, numbers, *rest)
+    )
     assert len(draw("a", "--num_images", 5, "--batch_size", 2)) == 5
     assert drawn == [[2, 4]]
     assert (tmp_path / "a" / "00001.png").stat().st_mtime_ns == kept
@@ -108,7 +122,7 @@ def test_the_strip_is_beside_the_samples_and_ends_at_them(draw, tmp_path):
     strip = np.asarray(Image.open(tmp_path / "a_trajectory.png"))
     assert strip.shape == (3 * 10 - 2, 10 * 10 - 2, 3)
     for k in range(3):
-        assert (strip[10 * k:10 * k + 8, -8:] == images[k]).all()
+        assert (strip[10 * k : 10 * k + 8, -8:] == images[k]).all()
     assert len(images) == 3
 
 
@@ -124,9 +138,16 @@ class TestStreams:
             assert torch.equal(together.draw()[1], alone.draw()[0])
         assert not torch.equal(self.streams(lab, [4]).draw(), self.streams(lab, [4], seed=1).draw())
 
-    @pytest.mark.parametrize("form", [
-        lambda x: torch.randn_like(x), lambda x: torch.randn(x.shape), lambda x: torch.randn(*x.shape),
-        lambda x: torch.randn(size=x.shape, device=x.device), lambda x: torch.empty_like(x).normal_()])
+    @pytest.mark.parametrize(
+        "form",
+        [
+            lambda x: torch.randn_like(x),
+            lambda x: torch.randn(x.shape),
+            lambda x: torch.randn(*x.shape),
+            lambda x: torch.randn(size=x.shape, device=x.device),
+            lambda x: torch.empty_like(x).normal_(),
+        ],
+    )
     def test_every_way_of_drawing_noise_is_caught(self, lab, form):
         streams, x = self.streams(lab, [0, 1]), torch.zeros(2, 3, 4, 4)
         with streams:
@@ -158,8 +179,12 @@ def make_images(folder, count, seed, size=32):
 
 
 def measure_fid(*arguments):
-    return subprocess.run([sys.executable, SOLUTIONS / "image_diffusion_todo" / "fid" / "measure_fid.py",
-                           *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, SOLUTIONS / "image_diffusion_todo" / "fid" / "measure_fid.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_measure_fid_without_images_says_so(tmp_path):
@@ -182,8 +207,10 @@ def test_measure_fid_is_pytorch_fid_s_number_and_names_what_it_depends_on(tmp_pa
 
     torch.manual_seed(0)
     bare = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None)
-    kinds = {"5": (inception.FIDInceptionA, {"b": (192, 32), "c": (256, 64), "d": (288, 64)}),
-             "6": (inception.FIDInceptionC, {"b": (768, 128), "c": (768, 160), "d": (768, 160), "e": (768, 192)})}
+    kinds = {
+        "5": (inception.FIDInceptionA, {"b": (192, 32), "c": (256, 64), "d": (288, 64)}),
+        "6": (inception.FIDInceptionC, {"b": (768, 128), "c": (768, 160), "d": (768, 160), "e": (768, 192)}),
+    }
     for number, (kind, blocks) in kinds.items():
         for letter, arguments in blocks.items():
             setattr(bare, f"Mixed_{number}{letter}", kind(*arguments))
@@ -194,8 +221,9 @@ def test_measure_fid_is_pytorch_fid_s_number_and_names_what_it_depends_on(tmp_pa
     real, generated = make_images(tmp_path / "real", 8, 0), make_images(tmp_path / "gen", 6, 1)
     ran = measure_fid(real, generated, "--weights", tmp_path / "seeded.pth", "--device", "cpu")
     assert ran.returncode == 0, ran.stderr
-    statistics = [fid_score.compute_statistics_of_path(str(folder), network, 4, 2048, "cpu", 0)
-                  for folder in (real, generated)]
+    statistics = [
+        fid_score.compute_statistics_of_path(str(folder), network, 4, 2048, "cpu", 0) for folder in (real, generated)
+    ]
     expected = fid_score.calculate_frechet_distance(*statistics[0], *statistics[1])
     assert float(ran.stdout.split()[1]) == pytest.approx(expected, rel=1e-3)
     assert "8 images of 32x32" in ran.stdout

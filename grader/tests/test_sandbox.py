@@ -21,8 +21,18 @@ from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, San
 from grader.sandbox.launch import environment
 from grader.sandbox.watch import descendants
 
-LIMITS = replace(load_policy().limits, import_s=40.0, probe_s=40.0, memory_mib=1536, total_memory_mib=2048,
-                 scratch_mib=48, file_mib=16, output_mib=2, answer_mib=4, processes=32)
+LIMITS = replace(
+    load_policy().limits,
+    import_s=40.0,
+    probe_s=40.0,
+    memory_mib=1536,
+    total_memory_mib=2048,
+    scratch_mib=48,
+    file_mib=16,
+    output_mib=2,
+    answer_mib=4,
+    processes=32,
+)
 
 PROBES = '''
 import os
@@ -44,7 +54,7 @@ def fail(half, params, arrays):
     raise {"missing": Missing, "not_implemented": NotImplementedByStudent}[params["kind"]]("the text")
 '''
 
-ATTACK = '''
+ATTACK = """
 import ctypes, json, mmap, os, signal, socket, struct, subprocess, sys, threading, time
 import torch
 
@@ -246,7 +256,7 @@ def complex_tensor(x):
 
 def too_large(x):
     return {"x": torch.zeros(8 << 20)}
-'''
+"""
 
 
 def bubblewrap_works() -> str:
@@ -263,14 +273,17 @@ needs_bubblewrap = pytest.mark.skipif(bool(bubblewrap_works()), reason=bubblewra
 @pytest.fixture(scope="module")
 def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("submission")
-    files = {"one/attack.py": ATTACK, "one/big.bin": "x" * (2 << 20), "probes.py": PROBES,
-             "two/other.py": "def f():\n    return 'two'\n",
-             "two/exits.py": "import sys\nsys.exit(1)\n",
-             "two/dies.py": "import os\nos._exit(9)\n",
-             "two/hangs.py": "while True:\n    pass\n",
-             "two/todo.py": "raise NotImplementedError('the id')\n",
-             "two/prints.py": "import sys\nprint('printed')\n"
-                              "def f():\n    sys.stderr.write('and warned\\n')\n"}
+    files = {
+        "one/attack.py": ATTACK,
+        "one/big.bin": "x" * (2 << 20),
+        "probes.py": PROBES,
+        "two/other.py": "def f():\n    return 'two'\n",
+        "two/exits.py": "import sys\nsys.exit(1)\n",
+        "two/dies.py": "import os\nos._exit(9)\n",
+        "two/hangs.py": "while True:\n    pass\n",
+        "two/todo.py": "raise NotImplementedError('the id')\n",
+        "two/prints.py": "import sys\nprint('printed')\ndef f():\n    sys.stderr.write('and warned\\n')\n",
+    }
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(exist_ok=True)
@@ -279,8 +292,9 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(submission: Path, kind: SandboxKind = SandboxKind.BUBBLEWRAP, **limits: float) -> Sandbox:
-    return Sandbox(submission, {"one": "one", "two": "two"}, replace(LIMITS, **limits), kind,
-                   extra_probes=submission / "probes.py")
+    return Sandbox(
+        submission, {"one": "one", "two": "two"}, replace(LIMITS, **limits), kind, extra_probes=submission / "probes.py"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -322,8 +336,24 @@ class TestIsolation:
 
     def test_nothing_of_ours_is_visible(self, sandbox, submission):
         assert set(run(sandbox, "listing", "/")) <= {
-            "bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "nix", "dev", "proc", "tmp", "sys",
-            "grader", "submission", Path(sys.prefix).parts[1], Path(sys.base_prefix).parts[1]}
+            "bin",
+            "sbin",
+            "lib",
+            "lib32",
+            "lib64",
+            "libx32",
+            "usr",
+            "etc",
+            "nix",
+            "dev",
+            "proc",
+            "tmp",
+            "sys",
+            "grader",
+            "submission",
+            Path(sys.prefix).parts[1],
+            Path(sys.base_prefix).parts[1],
+        }
         for path in (Path(__file__).parent, Path(__file__).parents[2] / "solutions", submission):
             assert failure(sandbox, "listing", str(path)).message.startswith("FileNotFoundError")
         assert failure(sandbox, "read", "/etc/passwd").verdict is Verdict.CRASHED
@@ -338,8 +368,20 @@ class TestIsolation:
         shown = run(sandbox, "read", "/proc/1/cmdline").replace(sys.prefix, "")  # the interpreter may lie in it
         assert str(Path(__file__).parents[2]) not in shown
 
-    @pytest.mark.parametrize("path", ["/x", "/usr/x", "/grader/worker/x", "/submission/x", "/dev/x", "/proc/x",
-                                      "/submission/one/attack.py", f"{sys.prefix}/x", "/etc/x"])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/x",
+            "/usr/x",
+            "/grader/worker/x",
+            "/submission/x",
+            "/dev/x",
+            "/proc/x",
+            "/submission/one/attack.py",
+            f"{sys.prefix}/x",
+            "/etc/x",
+        ],
+    )
     def test_file_system_is_read_only(self, sandbox, path):
         assert failure(sandbox, "write", path).message.startswith(("OSError", "PermissionError", "FileNotFound"))
 
@@ -366,9 +408,14 @@ class TestAttacks:
         assert "in crash" in error.traceback
         assert "loading.py" not in error.traceback
 
-    @pytest.mark.parametrize(("name", "message"), [
-        ("system_exit", "sys.exit(3) was called"), ("interrupt", "KeyboardInterrupt"),
-        ("segfault", "the process was ended by the signal SIGSEGV")])
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("system_exit", "sys.exit(3) was called"),
+            ("interrupt", "KeyboardInterrupt"),
+            ("segfault", "the process was ended by the signal SIGSEGV"),
+        ],
+    )
     def test_exits_cost_one_call(self, sandbox, name, message):
         error = failure(sandbox, name)
         assert (error.verdict, error.message) == (Verdict.CRASHED, message)
@@ -381,8 +428,10 @@ class TestAttacks:
     def test_waiting_for_a_busy_machines_processor_does_not_count(self, sandbox):
         assert run(sandbox, "fine") == 42
         # A session each, as the kernel may share the processors out by session.
-        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
-                for _ in range(4 * (os.cpu_count() or 1))]
+        hogs = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+            for _ in range(4 * (os.cpu_count() or 1))
+        ]
         try:
             began = time.monotonic()
             assert run(sandbox, "work", 1.0, timeout_s=1.3) == "done"
@@ -428,8 +477,15 @@ class TestAttacks:
         error = failure(sandbox, "gigabyte")
         assert (error.verdict, error.message) == (Verdict.CRASHED, "printed more than 2 MiB")
 
-    @pytest.mark.parametrize("data", ["garbage that is no frame", "DPM1\0\0\0\2" + "\0" * 8 + "[]",
-                                      "DPM1\0\0\0\2" + "\0" * 8 + "{}", "DPM1\xff\xff\xff\xff" + "\0" * 8])
+    @pytest.mark.parametrize(
+        "data",
+        [
+            "garbage that is no frame",
+            "DPM1\0\0\0\2" + "\0" * 8 + "[]",
+            "DPM1\0\0\0\2" + "\0" * 8 + "{}",
+            "DPM1\xff\xff\xff\xff" + "\0" * 8,
+        ],
+    )
     def test_forged_frames(self, sandbox, data):
         error = failure(sandbox, "forge", data)
         assert error.verdict is Verdict.CRASHED
@@ -497,15 +553,28 @@ class TestAnswers:
         np.testing.assert_array_equal(arrays["x"], x.T)
         np.testing.assert_array_equal(arrays["view"], x)
         assert {name: str(array.dtype) for name, array in arrays.items()} == {
-            "x": "float64", "bf16": "float32", "bool": "bool", "int": "int64", "view": "float64", "nan": "float64",
-            "scalar": "float64", "empty": "float64", "f16": "float16", "grad": "float64"}
+            "x": "float64",
+            "bf16": "float32",
+            "bool": "bool",
+            "int": "int64",
+            "view": "float64",
+            "nan": "float64",
+            "scalar": "float64",
+            "empty": "float64",
+            "f16": "float16",
+            "grad": "float64",
+        }
         assert arrays["scalar"].shape == ()
         assert arrays["empty"].shape == (0, 2)
         assert np.isnan(arrays["nan"]).all()
 
-    @pytest.mark.parametrize(("name", "message"), [
-        ("complex_tensor", "TypeError: 'x' is complex"),
-        ("too_large", "ValueError: the answer is larger than allowed: 'x' has shape (8388608,)")])
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("complex_tensor", "TypeError: 'x' is complex"),
+            ("too_large", "ValueError: the answer is larger than allowed: 'x' has shape (8388608,)"),
+        ],
+    )
     def test_tensors_that_cannot_be_sent(self, sandbox, name, message):
         with pytest.raises(ProbeFailure) as caught:
             sandbox.call("one", "tensors", {"name": name}, {"x": np.ones(2)})
@@ -541,10 +610,14 @@ class TestAnswers:
 
 @needs_bubblewrap
 class TestImports:
-    @pytest.mark.parametrize(("module", "verdict", "message"), [
-        ("exits", Verdict.CRASHED, "sys.exit(1) was called"),
-        ("dies", Verdict.CRASHED, "the process ended itself (exit code 9)"),
-        ("todo", Verdict.NOT_IMPLEMENTED, "NotImplementedError: the id")])
+    @pytest.mark.parametrize(
+        ("module", "verdict", "message"),
+        [
+            ("exits", Verdict.CRASHED, "sys.exit(1) was called"),
+            ("dies", Verdict.CRASHED, "the process ended itself (exit code 9)"),
+            ("todo", Verdict.NOT_IMPLEMENTED, "NotImplementedError: the id"),
+        ],
+    )
     def test_each_file_fails_for_itself(self, sandbox, module, verdict, message):
         for _ in range(2):
             with pytest.raises(ProbeFailure) as caught:
@@ -588,12 +661,13 @@ class TestEnd:
     @pytest.mark.parametrize("kind", [SandboxKind.BUBBLEWRAP, SandboxKind.NONE])
     @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
     def test_nothing_outlives_the_grader(self, submission, kind, sign):
-        code = (f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-                "from pathlib import Path\nfrom grader.tests.test_sandbox import *\n"
-                f"with make(Path({str(submission)!r}), SandboxKind({kind.value!r})) as s:\n"
-                "    s.call('one', 'about'); print('up', flush=True); run(s, 'hang')\n")
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL)
+        code = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+            "from pathlib import Path\nfrom grader.tests.test_sandbox import *\n"
+            f"with make(Path({str(submission)!r}), SandboxKind({kind.value!r})) as s:\n"
+            "    s.call('one', 'about'); print('up', flush=True); run(s, 'hang')\n"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert process.stdout
         assert process.stdout.readline() == b"up\n"
         pids = descendants(process.pid)
@@ -637,7 +711,8 @@ class TestUnavailable:
             bubblewrap.require.__wrapped__()
         assert str(caught.value) == (
             "bubblewrap is not installed: install it with `sudo dnf install bubblewrap`, "
-            "or ask for `--sandbox none`, which runs submissions without protection")
+            "or ask for `--sandbox none`, which runs submissions without protection"
+        )
 
     def test_names_the_kernel_setting(self, monkeypatch, tmp_path):
         monkeypatch.setattr(os, "geteuid", lambda: 1000)

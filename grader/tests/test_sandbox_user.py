@@ -26,7 +26,7 @@ from grader.sandbox.launch import environment
 from grader.sandbox.watch import descendants
 from grader.tests.test_sandbox import ATTACK, LIMITS, PROBES, failure, run
 
-MORE = '''
+MORE = """
 
 def leave_daemon(folders):
     if os.fork() == 0:
@@ -88,7 +88,7 @@ def shell_as(command):
 def ids():
     return [os.getresuid(), os.getresgid()]
 
-'''
+"""
 PRIVATE_PATHS, PYTHON = user.private_paths, sys.executable
 root = pytest.mark.skipif(os.geteuid() != 0, reason="changing to another user takes root")
 
@@ -122,8 +122,15 @@ def interpreter(tmp_path_factory):
 
 def _others_may_start(python: Path) -> bool:
     try:
-        done = subprocess.run([python, "-c", "import torch"], user=30_000, group=30_000, extra_groups=[], env={},
-                              cwd="/", stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            [python, "-c", "import torch"],
+            user=30_000,
+            group=30_000,
+            extra_groups=[],
+            env={},
+            cwd="/",
+            stderr=subprocess.DEVNULL,
+        )
     except PermissionError:
         return False
     return done.returncode == 0
@@ -132,8 +139,11 @@ def _others_may_start(python: Path) -> bool:
 @pytest.fixture(scope="module")
 def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("submission")
-    for name, text in {"one/attack.py": ATTACK + MORE, "two/other.py": "def f():\n    return 'two'\n",
-                       "probes.py": PROBES}.items():
+    for name, text in {
+        "one/attack.py": ATTACK + MORE,
+        "two/other.py": "def f():\n    return 'two'\n",
+        "probes.py": PROBES,
+    }.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     return folder
@@ -151,8 +161,13 @@ def closed_checkout(tmp_path_factory):
 
 
 def make(submission: Path, **limits: float) -> Sandbox:
-    return Sandbox(submission, {"one": "one", "two": "two"}, replace(LIMITS, **limits), SandboxKind.USER,
-                   extra_probes=submission / "probes.py")
+    return Sandbox(
+        submission,
+        {"one": "one", "two": "two"},
+        replace(LIMITS, **limits),
+        SandboxKind.USER,
+        extra_probes=submission / "probes.py",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +191,17 @@ class TestIsolation:
 
     def test_nothing_of_ours_can_be_read(self, sandbox, submission, tmp_path):
         (tmp_path / "result.json").write_text("{}")
-        for path in (submission, tmp_path, "/root", Path(f"/proc/{os.getpid()}/environ"),
-                     Path(f"/proc/{os.getpid()}/fd"), "/etc/shadow"):
-            assert failure(sandbox, "read" if Path(path).is_file() else "listing", str(path)
-                           ).message.startswith("PermissionError")
+        for path in (
+            submission,
+            tmp_path,
+            "/root",
+            Path(f"/proc/{os.getpid()}/environ"),
+            Path(f"/proc/{os.getpid()}/fd"),
+            "/etc/shadow",
+        ):
+            assert failure(sandbox, "read" if Path(path).is_file() else "listing", str(path)).message.startswith(
+                "PermissionError"
+            )
         assert failure(sandbox, "read", str(tmp_path / "result.json")).message.startswith("PermissionError")
 
     def test_two_submissions_neither_see_nor_signal_each_other(self, sandbox, submission):
@@ -233,12 +255,24 @@ class TestIsolation:
 
 @root
 class TestAttacks:
-    @pytest.mark.parametrize(("name", "verdict"), [
-        ("crash", Verdict.CRASHED), ("segfault", Verdict.CRASHED), ("big_tensor", Verdict.OUT_OF_MEMORY),
-        ("growing_list", Verdict.OUT_OF_MEMORY), ("grow_in_subprocesses", Verdict.OUT_OF_MEMORY),
-        ("fork_bomb", Verdict.CRASHED), ("sleeping_bomb", Verdict.CRASHED), ("gigabyte", Verdict.CRASHED),
-        ("mask_sigterm_threads", Verdict.CRASHED), ("endless_frame", Verdict.CRASHED),
-        ("kill_parent", Verdict.CRASHED), ("forged_exit", Verdict.CRASHED), ("big_file", Verdict.CRASHED)])
+    @pytest.mark.parametrize(
+        ("name", "verdict"),
+        [
+            ("crash", Verdict.CRASHED),
+            ("segfault", Verdict.CRASHED),
+            ("big_tensor", Verdict.OUT_OF_MEMORY),
+            ("growing_list", Verdict.OUT_OF_MEMORY),
+            ("grow_in_subprocesses", Verdict.OUT_OF_MEMORY),
+            ("fork_bomb", Verdict.CRASHED),
+            ("sleeping_bomb", Verdict.CRASHED),
+            ("gigabyte", Verdict.CRASHED),
+            ("mask_sigterm_threads", Verdict.CRASHED),
+            ("endless_frame", Verdict.CRASHED),
+            ("kill_parent", Verdict.CRASHED),
+            ("forged_exit", Verdict.CRASHED),
+            ("big_file", Verdict.CRASHED),
+        ],
+    )
     def test_cost_one_call(self, sandbox, name, verdict):
         assert failure(sandbox, name).verdict is verdict
 
@@ -289,15 +323,18 @@ class TestEnd:
 
     @pytest.mark.parametrize("attack", ["hang", "orphan"])
     def test_nothing_outlives_a_killed_grader(self, submission, attack):
-        code = (f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-                "from pathlib import Path\nfrom grader.tests.test_sandbox_user import *\n"
-                "user.private_paths = user.homes = lambda: []\n"
-                f"with make(Path({str(submission)!r})) as s:\n"
-                "    print(run(s, 'whoami')['uid'], flush=True)\n"
-                "    print(run(s, 'whoami')['env']['TMPDIR'], flush=True)\n"
-                f"    run(s, {attack!r})\n    run(s, 'hang')\n")
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   text=True)
+        code = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+            "from pathlib import Path\nfrom grader.tests.test_sandbox_user import *\n"
+            "user.private_paths = user.homes = lambda: []\n"
+            f"with make(Path({str(submission)!r})) as s:\n"
+            "    print(run(s, 'whoami')['uid'], flush=True)\n"
+            "    print(run(s, 'whoami')['env']['TMPDIR'], flush=True)\n"
+            f"    run(s, {attack!r})\n    run(s, 'hang')\n"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert process.stdout
         uid, scratch = int(process.stdout.readline()), Path(process.stdout.readline().strip())
         time.sleep(1)
@@ -338,7 +375,8 @@ class TestRequirements:
                 resolve(SandboxKind.USER, private=[folder / "solutions", folder / "absent"])
             assert str(caught.value) == (
                 f"the sandbox 'user' would let submissions read {folder}/solutions, {folder}/home: close that to other "
-                f"users with `chmod go-rwx {folder}/solutions && chmod go-r {folder}/home`, {user.OTHERWISE}")
+                f"users with `chmod go-rwx {folder}/solutions && chmod go-r {folder}/home`, {user.OTHERWISE}"
+            )
             (folder / "solutions").chmod(0o711)  # who knows a name inside could open it
             (folder / "home").chmod(0o711)
             with pytest.raises(SandboxUnavailable, match=f"go-rwx {folder}/solutions`"):
@@ -365,10 +403,17 @@ class TestRequirements:
 
     @root
     def test_the_command_line_is_blanked(self):
-        code = ("import sys\nfrom grader.sandbox import user\nuser.hide_arguments()\n"
-                "print(open('/proc/self/cmdline').read().strip('\\0'), sys.argv[1])\n")
-        done = subprocess.run([sys.executable, "-c", code, "4711"], capture_output=True, text=True, check=True,
-                              cwd=Path(__file__).parents[2])
+        code = (
+            "import sys\nfrom grader.sandbox import user\nuser.hide_arguments()\n"
+            "print(open('/proc/self/cmdline').read().strip('\\0'), sys.argv[1])\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, "4711"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+        )
         assert done.stdout.split() == [sys.executable, "4711"]
 
 
@@ -384,10 +429,26 @@ def test_same_points_as_with_bubblewrap_and_auto_still_refuses(tmp_path):
 
     def grade(kind: str, path: str) -> subprocess.CompletedProcess[str]:
         python = PYTHON if kind == "bubblewrap" else sys.executable
-        command = [python, "-m", "grader", "grade", str(solved), str(flawed), "--out", str(tmp_path / kind),
-                   *rows, "--sandbox", kind]
-        return subprocess.run(command, capture_output=True, text=True, cwd=checkout,
-                              env={**os.environ, "PATH": path, "PYTHONPATH": str(checkout)})
+        command = [
+            python,
+            "-m",
+            "grader",
+            "grade",
+            str(solved),
+            str(flawed),
+            "--out",
+            str(tmp_path / kind),
+            *rows,
+            "--sandbox",
+            kind,
+        ]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=checkout,
+            env={**os.environ, "PATH": path, "PYTHONPATH": str(checkout)},
+        )
 
     def marks(kind: str, name: str) -> object:
         result = json.loads((tmp_path / kind / name / "result.json").read_text())

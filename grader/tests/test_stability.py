@@ -17,11 +17,17 @@ def test_the_solved_lab_earns_full_points_under_every_seed():
 
 def test_the_command_reports_a_row_that_depends_on_the_seed(monkeypatch, capsys):
     """A q_sample that is wrong every other time; also the command's way of saying so."""
-    moody = Case("moody", row="task1.q_sample", bodies={"task1.q_sample": """
+    moody = Case(
+        "moody",
+        row="task1.q_sample",
+        bodies={
+            "task1.q_sample": """
         alpha_bar_t = extract(self.var_scheduler.alphas_cumprod, t, x0)
         factor = 1 + int(x0.sum() * 1000) % 2
         xt = alpha_bar_t.sqrt() * x0 + factor * (1 - alpha_bar_t).sqrt() * noise
-        """})
+        """
+        },
+    )
     monkeypatch.setattr(stability, "CASES", (moody,))
     assert stability.main(["--seeds", "12", "--jobs", "1"]) == 1
     assert "moody: task1.q_sample had" in capsys.readouterr().out

@@ -64,9 +64,7 @@ def test_every_seed_passes(row, solved, monkeypatch):
 def test_rows_are_those_of_the_rubric():
     from grader.rubric import rubric
 
-    assert list(check.ROWS) == [
-        row.id for row in rubric() if row.is_code and not row.id.startswith("extra.")
-    ]
+    assert list(check.ROWS) == [row.id for row in rubric() if row.is_code and not row.id.startswith("extra.")]
 
 
 # --- obviously wrong answers, each given in place of the solution's method -----------------------------
@@ -233,12 +231,8 @@ WRONG = {
         loss(lambda self, x0, t, eps, out: mse(out, torch.randn_like(eps))),
         loss(lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(lo, hi, (1,))),
         loss(lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(1, hi, size)),
-        loss(
-            lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(0, hi - 1, size)
-        ),
-        loss(
-            lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(0, hi + 1, size)
-        ),
+        loss(lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(0, hi - 1, size)),
+        loss(lambda self, x0, t, eps, out: mse(out, eps), lambda lo, hi, size: torch.randint(0, hi + 1, size)),
     ],
     "task2.add_noise": [
         images("add_noise", lambda right: lambda self, x_0, t, eps=None: (x_0, eps)),
@@ -256,9 +250,7 @@ WRONG = {
     **{
         f"task2.step_{key}": [
             images(f"step_predict_{name}", lambda right: lambda self, x_t, t, out: out),
-            images(
-                f"step_predict_{name}", lambda right: lambda self, x_t, t, out: right(self, x_t, t, 1.2 * out)
-            ),
+            images(f"step_predict_{name}", lambda right: lambda self, x_t, t, out: right(self, x_t, t, 1.2 * out)),
             images(
                 f"step_predict_{name}",
                 lambda right: (
@@ -270,9 +262,7 @@ WRONG = {
             ),
             images(
                 f"step_predict_{name}",
-                lambda right: (
-                    lambda self, x_t, t, out: right(self, x_t, t, out) + 0.2 * torch.randn_like(x_t)
-                ),
+                lambda right: lambda self, x_t, t, out: right(self, x_t, t, out) + 0.2 * torch.randn_like(x_t),
             ),
             images(
                 f"step_predict_{name}",
@@ -299,9 +289,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(
-    ("row", "number"), [(row, n) for row, wrong in WRONG.items() for n in range(len(wrong))]
-)
+@pytest.mark.parametrize(("row", "number"), [(row, n) for row, wrong in WRONG.items() for n in range(len(wrong))])
 def test_wrong_answers_fail_with_every_part_of_the_text(row, number, solved):
     WRONG[row][number](*solved(row))
     state, parts = run(row)

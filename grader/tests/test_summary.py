@@ -22,8 +22,17 @@ def test_a_line_a_submission_and_pending_rows_are_empty(tmp_path):
     path = tmp_path / "summary.csv"
     write_summary([samples.full(), samples.broken(), samples.mixed()], path)
     full, broken, mixed = read(path)
-    assert list(full) == ["id", "points", "pending", "max", *(row.id for row in rubric() if row.points),
-                          "companions", "needs_person", "problem", "sandbox"]
+    assert list(full) == [
+        "id",
+        "points",
+        "pending",
+        "max",
+        *(row.id for row in rubric() if row.points),
+        "companions",
+        "needs_person",
+        "problem",
+        "sandbox",
+    ]
     assert (full["id"], full["points"], full["pending"], full["max"]) == ("412551001", "50", "60", "110")
     assert (full["task1.q_sample"], full["task2.fid"]) == ("4", "")
     assert mixed["needs_person"].startswith("task1.compute_loss:grader_error task1.fig_q_sample:needs_")
@@ -50,11 +59,24 @@ def test_companions_that_were_tried_share_a_column_and_others_are_not_told_of(tm
     assert what_went_wrong(samples.companions()) == "failed: forward_step"
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@SUM(A1)", "'@SUM(A1)"), ("\t=1", "'=1"),
-    ("＝1", "'＝1"), ("\r=1", "'=1"), (" =1", "'=1"), ("a;=cmd|' /C calc'!A0", "a;'=cmd|' /C calc'!A0"),
-    ("412551014", "412551014"), ("a-b", "a-b"), ("two\nlines", "two lines"), ("\x1b[2J", "⟨U+001B⟩[2J"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'=1"),
+        ("＝1", "'＝1"),
+        ("\r=1", "'=1"),
+        (" =1", "'=1"),
+        ("a;=cmd|' /C calc'!A0", "a;'=cmd|' /C calc'!A0"),
+        ("412551014", "412551014"),
+        ("a-b", "a-b"),
+        ("two\nlines", "two lines"),
+        ("\x1b[2J", "⟨U+001B⟩[2J"),
+    ],
+)
 def test_no_text_cell_is_a_formula(text, expected):
     assert field(text) == expected
 
@@ -84,7 +106,9 @@ def test_the_summary_is_replaced_in_one_step(tmp_path):
 
 def test_the_table_aligns_wide_characters():
     told = table([samples.full(), samples.untouched(), samples.broken(), samples.mixed()], colour=False)
-    assert told == """\
+    assert (
+        told
+        == """\
 id                points  pending  what went wrong
 412551001         50/110       60
 412551002          0/110       60  not implemented: 13 rows
@@ -92,16 +116,16 @@ id                points  pending  what went wrong
 which is RAR. O…
 412551014         16/110       64  grader error: compute_loss; p_sample: the variance is β, \
 not the posterior vari…"""
+    )
     lines = told.split("\n")
-    assert {cells(line[:line.index("  ", line.index("/"))]) for line in lines[1:]} == {24}
+    assert {cells(line[: line.index("  ", line.index("/"))]) for line in lines[1:]} == {24}
 
 
 def test_colour_only_if_asked():
     results = [samples.full(), samples.broken(), samples.untouched()]
     plain, painted = table(results, False).split("\n"), table(results, True).split("\n")
     assert "\x1b" not in "".join(plain)
-    assert painted == [f"\x1b[{code}m{line}\x1b[0m"
-                       for code, line in zip((1, 32, 31, 33), plain, strict=True)]
+    assert painted == [f"\x1b[{code}m{line}\x1b[0m" for code, line in zip((1, 32, 31, 33), plain, strict=True)]
 
 
 def test_escape_sequences_and_long_ids_do_not_reach_the_terminal():

@@ -19,8 +19,27 @@ from PIL import Image
 from grader.tests.lab import SOLUTIONS, load_half
 from grader.tests.test_dataset import make_afhq
 
-TINY = ["--image_size", "8", "--ch", "32", "--ch_mult", "1", "2", "--num_res_blocks", "1", "--dropout", "0.1",
-        "--num_diffusion_train_timesteps", "10", "--batch_size", "4", "--num_samples", "2", "--device", "cpu"]
+TINY = [
+    "--image_size",
+    "8",
+    "--ch",
+    "32",
+    "--ch_mult",
+    "1",
+    "2",
+    "--num_res_blocks",
+    "1",
+    "--dropout",
+    "0.1",
+    "--num_diffusion_train_timesteps",
+    "10",
+    "--batch_size",
+    "4",
+    "--num_samples",
+    "2",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +93,14 @@ def test_a_run_leaves_what_the_handout_names(train, tmp_path):
     folder = train("--train_num_steps", 3, "--mode", "quad", "--predictor", "x0")
     assert folder.parent == tmp_path / "results" / "predictor_x0" / "beta_quad"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "config.json", "last.ckpt", "loss.csv", "loss.png", "step=3-0.png", "step=3-1.png", "trajectory.png"]
+        "config.json",
+        "last.ckpt",
+        "loss.csv",
+        "loss.png",
+        "step=3-0.png",
+        "step=3-1.png",
+        "trajectory.png",
+    ]
     config = json.loads((folder / "config.json").read_text())
     assert config["predictor"] == "x0"
     assert config["scheduler"]["mode"] == "quad"
@@ -87,7 +113,7 @@ def test_the_strip_ends_at_the_samples(train):
     strip = np.asarray(Image.open(folder / "trajectory.png"))
     assert strip.shape == (2 * 10 - 2, 10 * 10 - 2, 3)  # two images of 8 pixels, ten frames, lines of 2 in between
     for k in range(2):
-        assert (strip[10 * k:10 * k + 8, -8:] == np.asarray(Image.open(folder / f"step=1-{k}.png"))).all()
+        assert (strip[10 * k : 10 * k + 8, -8:] == np.asarray(Image.open(folder / f"step=1-{k}.png"))).all()
 
 
 def test_the_defaults_are_the_handout_s(lab):
@@ -129,8 +155,10 @@ def test_a_checkpoint_holds_tensors_and_json_only_and_the_model_reads_it(lab, tr
 
 def test_another_run_s_settings_do_not_resume(lab, train):
     folder = train("--train_num_steps", 1)
-    for arguments, said in [(("--mode", "cosine"), "has --mode linear, and cosine was asked for: leave --mode out"),
-                            (("--batch_size", 8), "has --batch_size 4, and 8 was asked for")]:
+    for arguments, said in [
+        (("--mode", "cosine"), "has --mode linear, and cosine was asked for: leave --mode out"),
+        (("--batch_size", 8), "has --batch_size 4, and 8 was asked for"),
+    ]:
         with pytest.raises(lab.errors.LabError, match=said):
             train("--resume", folder, *arguments)
 
@@ -139,7 +167,7 @@ def test_another_run_s_settings_do_not_resume(lab, train):
 def test_a_truncated_checkpoint_is_named(lab, train, keep):
     folder = train("--train_num_steps", 1)
     data = (folder / "last.ckpt").read_bytes()
-    (folder / "last.ckpt").write_bytes(data[:int(keep * len(data))])
+    (folder / "last.ckpt").write_bytes(data[: int(keep * len(data))])
     with pytest.raises(lab.errors.LabError, match=r"last.ckpt \(.* MB\) is not complete: its copy or download stopped"):
         train("--resume", folder)
 
@@ -215,14 +243,20 @@ class Student:
 
     def __init__(self, root):
         self.folder = root / "image_diffusion_todo"
-        shutil.copytree(SOLUTIONS / "image_diffusion_todo", self.folder,
-                        ignore=shutil.ignore_patterns("__pycache__", "results"))
+        shutil.copytree(
+            SOLUTIONS / "image_diffusion_todo", self.folder, ignore=shutil.ignore_patterns("__pycache__", "results")
+        )
         make_afhq(root / "data" / "afhq")
 
     def start(self, *arguments):
-        return subprocess.Popen([sys.executable, "-W", "error", *map(str, arguments)], cwd=self.folder, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""})
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", *map(str, arguments)],
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )
 
     def run(self, *arguments):
         process = self.start(*arguments)

@@ -85,7 +85,8 @@ def test_roll_and_distance_are_those_of_the_lab():
     assert np.allclose(ours.mean(0), theirs.numpy().mean(0), atol=0.12)
     assert np.allclose(ours.std(0), theirs.numpy().std(0), rtol=0.04)
     assert chamfer_distance(ours[:1000].astype(float), theirs.numpy()[:1000].astype(float)) == pytest.approx(
-        float(lab.chamfer.chamfer_distance(torch.tensor(ours[:1000]), theirs[:1000])), rel=1e-4)
+        float(lab.chamfer.chamfer_distance(torch.tensor(ours[:1000]), theirs[:1000])), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -94,10 +95,16 @@ def test_a_right_q_sample_earns_the_whole_strip(seed):
     assert (row.verdict, row.points) == (Verdict.PASSED, 10)
 
 
-@pytest.mark.parametrize(("sandbox", "points"), [
-    (QSample(signal=lambda ab: ab), 1), (QSample(spread=lambda ab: 1 - ab), 0), (QSample(spread=lambda ab: 0 * ab), 0),
-    (QSample(signal=lambda ab: np.ones_like(ab), spread=lambda ab: 0 * ab), 0),
-], ids=["alpha-bar", "variance-as-deviation", "no-noise", "x0-unchanged"])
+@pytest.mark.parametrize(
+    ("sandbox", "points"),
+    [
+        (QSample(signal=lambda ab: ab), 1),
+        (QSample(spread=lambda ab: 1 - ab), 0),
+        (QSample(spread=lambda ab: 0 * ab), 0),
+        (QSample(signal=lambda ab: np.ones_like(ab), spread=lambda ab: 0 * ab), 0),
+    ],
+    ids=["alpha-bar", "variance-as-deviation", "no-noise", "x0-unchanged"],
+)
 def test_a_wrong_q_sample_loses_the_panels_that_show_it(sandbox, points):
     row, found = row_of("task1.fig_q_sample", judge_strip, sandbox)
     assert row.verdict is Verdict.FAILED
@@ -110,16 +117,20 @@ def test_a_good_training_earns_all_points():
     assert (row.verdict, row.points) == (Verdict.PASSED, 10)
 
 
-@pytest.mark.parametrize(("losses", "diagnosis"), [
-    (np.ones(STEPS) + 0.03 * np.random.default_rng(0).standard_normal(STEPS), "curve-flat-at-one"),
-    (2 + 0.05 * np.random.default_rng(0).standard_normal(STEPS), "curve-flat-at-two"),
-    (falling(0.02, 0.001), "curve-falls-to-zero"),
-    (falling(0.45), "curve-time-ignored"),
-    (np.where(np.arange(STEPS) < 100, 0.9, np.nan), "curve-not-finite"),
-    (4.0 + 0.2 * np.random.default_rng(0).standard_normal(STEPS), "curve-at-the-datas-variance"),
-    (0.62 + 0.9 * np.random.default_rng(0).random(STEPS) ** 4 * 2, "curve-noisy-plateau"),
-    (falling(0.7), "curve-too-high"),
-], ids=lambda value: value if isinstance(value, str) else "curve")
+@pytest.mark.parametrize(
+    ("losses", "diagnosis"),
+    [
+        (np.ones(STEPS) + 0.03 * np.random.default_rng(0).standard_normal(STEPS), "curve-flat-at-one"),
+        (2 + 0.05 * np.random.default_rng(0).standard_normal(STEPS), "curve-flat-at-two"),
+        (falling(0.02, 0.001), "curve-falls-to-zero"),
+        (falling(0.45), "curve-time-ignored"),
+        (np.where(np.arange(STEPS) < 100, 0.9, np.nan), "curve-not-finite"),
+        (4.0 + 0.2 * np.random.default_rng(0).standard_normal(STEPS), "curve-at-the-datas-variance"),
+        (0.62 + 0.9 * np.random.default_rng(0).random(STEPS) ** 4 * 2, "curve-noisy-plateau"),
+        (falling(0.7), "curve-too-high"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "curve",
+)
 def test_a_typical_bad_curve_is_named(losses, diagnosis):
     row, found = row_of("task1.training", judge_training, Trained(losses, on_the_roll(0.02)))
     assert row.verdict is Verdict.FAILED
@@ -127,12 +138,16 @@ def test_a_typical_bad_curve_is_named(losses, diagnosis):
     assert found[0] == diagnosis
 
 
-@pytest.mark.parametrize(("points", "verdict", "earned", "diagnosis"), [
-    (on_the_roll(0.16), Verdict.PARTIAL, 7.5, "samples-blurred"),
-    (lambda seen: np.zeros((2048, 2)), Verdict.FAILED, 5, "samples-collapsed"),
-    (lambda seen: 2 * np.random.default_rng(0).standard_normal((2048, 2)), Verdict.FAILED, 5, "samples-elsewhere"),
-    (lambda seen: np.full((2048, 2), np.nan), Verdict.FAILED, 5, "curve-not-finite"),
-], ids=["blurred", "collapsed", "elsewhere", "nan"])
+@pytest.mark.parametrize(
+    ("points", "verdict", "earned", "diagnosis"),
+    [
+        (on_the_roll(0.16), Verdict.PARTIAL, 7.5, "samples-blurred"),
+        (lambda seen: np.zeros((2048, 2)), Verdict.FAILED, 5, "samples-collapsed"),
+        (lambda seen: 2 * np.random.default_rng(0).standard_normal((2048, 2)), Verdict.FAILED, 5, "samples-elsewhere"),
+        (lambda seen: np.full((2048, 2), np.nan), Verdict.FAILED, 5, "curve-not-finite"),
+    ],
+    ids=["blurred", "collapsed", "elsewhere", "nan"],
+)
 def test_bad_samples_are_told_apart(points, verdict, earned, diagnosis):
     row, found = row_of("task1.training", judge_training, Trained(falling(0.317), points))
     assert (row.verdict, row.points) == (verdict, earned)

@@ -16,8 +16,11 @@ def graded(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_right_solutions_in_other_styles_get_full_points(graded, case):
     rows = rows_of(graded[case.name])
-    lost = [f"style {CARRIED[case.name][row_id].name} of {account(rows[row_id])}" for row_id in CODE_ROWS
-            if (rows[row_id]["verdict"], rows[row_id]["points"]) != ("passed", rows[row_id]["max"])]
+    lost = [
+        f"style {CARRIED[case.name][row_id].name} of {account(rows[row_id])}"
+        for row_id in CODE_ROWS
+        if (rows[row_id]["verdict"], rows[row_id]["points"]) != ("passed", rows[row_id]["max"])
+    ]
     assert not lost, "\n\n".join(lost)
 
 

@@ -20,6 +20,7 @@ def reader(data: bytes):
         if len(part) < count:
             raise EOFError
         return part
+
     return read
 
 
@@ -47,19 +48,22 @@ def test_no_arrays_make_an_empty_blob():
     assert wire.decode_arrays(b"") == {}
 
 
-@pytest.mark.parametrize(("data", "message"), [
-    (frame(b"{}", magic=b"GET "), "not a frame"),
-    (frame(b"[]"), "not a JSON object"),
-    (frame(b"nonsense"), "not JSON"),
-    (frame(b"\xff\xfe"), "not JSON"),
-    (frame(b'{"a": 1' + b"0" * 5000 + b"}"), "not JSON"),
-    (frame(b'{"a": 99999999999999999999}'), "more than 64 bits"),
-    (frame(b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "not JSON|nested deeper"),
-    (frame(b'{"a": ' + b"[" * 20 + b"]" * 20 + b"}"), "nested deeper than 16"),
-    (frame(b"{}", b"x" * 101), r"2 \+ 101 bytes is over"),
-    (b"DPM1" + struct.pack(">IQ", 2**32 - 1, 0), "is over"),
-    (b"DPM1" + struct.pack(">IQ", 2, 2**63), "is over"),
-])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (frame(b"{}", magic=b"GET "), "not a frame"),
+        (frame(b"[]"), "not a JSON object"),
+        (frame(b"nonsense"), "not JSON"),
+        (frame(b"\xff\xfe"), "not JSON"),
+        (frame(b'{"a": 1' + b"0" * 5000 + b"}"), "not JSON"),
+        (frame(b'{"a": 99999999999999999999}'), "more than 64 bits"),
+        (frame(b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "not JSON|nested deeper"),
+        (frame(b'{"a": ' + b"[" * 20 + b"]" * 20 + b"}"), "nested deeper than 16"),
+        (frame(b"{}", b"x" * 101), r"2 \+ 101 bytes is over"),
+        (b"DPM1" + struct.pack(">IQ", 2**32 - 1, 0), "is over"),
+        (b"DPM1" + struct.pack(">IQ", 2, 2**63), "is over"),
+    ],
+)
 def test_frames_that_deviate(data, message):
     with pytest.raises(wire.WireError, match=message):
         wire.read_frame(reader(data), 100)
@@ -76,16 +80,22 @@ def tensors(**entries: dict) -> bytes:
     return struct.pack("<Q", len(header)) + header
 
 
-@pytest.mark.parametrize("blob", [
-    b"x", b"\x80\x04K\x01.", struct.pack("<Q", 2**62) + b"{}", struct.pack("<Q", 2) + b"[]",
-    tensors(x={"dtype": "F32", "shape": [2**40], "data_offsets": [0, 8]}) + b"x" * 8,
-    tensors(x={"dtype": "F32", "shape": [2], "data_offsets": [0, 800]}) + b"x" * 8,
-    tensors(x={"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}) + b"x" * 8,
-    tensors(x={"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}) + b"x" * 4,
-    tensors(x={"dtype": "U64", "shape": [1], "data_offsets": [0, 8]}) + b"x" * 8,
-    tensors(x={"dtype": "O", "shape": [1], "data_offsets": [0, 8]}) + b"x" * 8,
-    tensors(x={"dtype": "F32", "shape": [1] * 200, "data_offsets": [0, 4]}) + b"x" * 4,
-])
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"x",
+        b"\x80\x04K\x01.",
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        tensors(x={"dtype": "F32", "shape": [2**40], "data_offsets": [0, 8]}) + b"x" * 8,
+        tensors(x={"dtype": "F32", "shape": [2], "data_offsets": [0, 800]}) + b"x" * 8,
+        tensors(x={"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}) + b"x" * 8,
+        tensors(x={"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}) + b"x" * 4,
+        tensors(x={"dtype": "U64", "shape": [1], "data_offsets": [0, 8]}) + b"x" * 8,
+        tensors(x={"dtype": "O", "shape": [1], "data_offsets": [0, 8]}) + b"x" * 8,
+        tensors(x={"dtype": "F32", "shape": [1] * 200, "data_offsets": [0, 4]}) + b"x" * 4,
+    ],
+)
 def test_blobs_that_are_no_tensors(blob):
     with pytest.raises(wire.WireError):
         wire.decode_arrays(blob)

@@ -10,7 +10,7 @@ from grader.records import Verdict
 from grader.rubric import load_policy
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
 
-PROBES = '''
+PROBES = """
 from loading import probe
 
 @probe("run")
@@ -23,9 +23,9 @@ def draw(half, params, arrays):
     import numpy, random, torch
     half.module(params["module"])
     return {"draws": [torch.rand(()), numpy.random.rand(), random.random()]}, {}
-'''
+"""
 
-CUDA = '''
+CUDA = """
 import torch
 from torch import nn
 torch.cuda.set_device(0)
@@ -83,9 +83,9 @@ def loop():
         t = torch.full((2,), t, device=x.device, dtype=torch.long)
         x = x + t.to(x.device)[:, None]
     return x.device.type
-'''
+"""
 
-PLACEHOLDERS = '''
+PLACEHOLDERS = """
 import wandb
 import wandb.sdk.data
 import einops as eo
@@ -123,7 +123,7 @@ def checks():
 
 def uses():
     return eo.rearrange(torch.ones(2), "a -> a") + 1
-'''
+"""
 
 FILES = {
     "cuda/model.py": CUDA,
@@ -144,7 +144,7 @@ FILES = {
     "plain/chinese.py": "# 註解\ndef f():\n    raise ValueError('錯誤 \\ud800')\n",
     "plain/long.py": "def f():\n    raise ValueError('x' * 100_000)\ndef g(n=0):\n    g(n + 1)\n",
     "plain/hostile.py": "class E(Exception):\n    def __str__(self):\n        raise ValueError\n"
-                        "def f():\n    raise E\n",
+    "def f():\n    raise E\n",
     "probes.py": PROBES,
 }
 
@@ -155,8 +155,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory):
     for name, text in FILES.items():
         (root / name).parent.mkdir(exist_ok=True, parents=True)
         (root / name).write_text(text, encoding="utf-8")
-    with Sandbox(root, {"cuda": "cuda", "plain": "plain"}, load_policy().limits, SandboxKind.NONE,
-                 extra_probes=root / "probes.py") as sandbox:
+    with Sandbox(
+        root,
+        {"cuda": "cuda", "plain": "plain"},
+        load_policy().limits,
+        SandboxKind.NONE,
+        extra_probes=root / "probes.py",
+    ) as sandbox:
         yield sandbox
 
 
@@ -170,8 +175,9 @@ def failure(sandbox: Sandbox, module: str, name: str = "f") -> ProbeFailure:
     return caught.value
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("factories", ["cpu"]), ("modules", "cpu"), ("helpers", ["cpu", False, 0]), ("loop", "cpu")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("factories", ["cpu"]), ("modules", "cpu"), ("helpers", ["cpu", False, 0]), ("loop", "cpu")]
+)
 def test_cuda_runs_on_the_cpu(sandbox, name, expected):
     assert run(sandbox, "cuda", "model", name) == expected
 
@@ -189,25 +195,33 @@ def test_placeholders_stand_in_for_what_is_not_installed(sandbox):
     assert run(sandbox, "plain", "wants", "checks") == [5, True]
     remarks = sandbox.call("plain", "about").data["remarks"]
     assert [remark.split()[1].rstrip(",") for remark in remarks] == [
-        "wandb", "einops", "jaxtyping", "dotmap", "beartype", "pytorch_lightning"]
+        "wandb",
+        "einops",
+        "jaxtyping",
+        "dotmap",
+        "beartype",
+        "pytorch_lightning",
+    ]
     assert remarks[0] == "imports wandb, which is not installed: a placeholder stands in for it"
     assert failure(sandbox, "wants", "uses").message.startswith("TypeError")
 
 
 def test_a_file_of_the_lab_is_missing_not_replaced(sandbox):
-    assert str(failure(sandbox, "incomplete")) == (
-        "missing: incomplete.py imports chamfer, which was not handed in")
+    assert str(failure(sandbox, "incomplete")) == ("missing: incomplete.py imports chamfer, which was not handed in")
     error = failure(sandbox, "submodule")
     assert (error.verdict, error.where) == (Verdict.CRASHED, "submodule.py:1 in <module>")
 
 
-@pytest.mark.parametrize(("module", "verdict", "message", "where"), [
-    ("broken", "crashed", "SyntaxError: invalid syntax", "broken.py:2"),
-    ("asks", "crashed", "EOFError: input() was called: nobody answers while grading", "asks.py:1 in <module>"),
-    ("todo", "not_implemented", "NotImplementedError: TODO task1.q_sample", "todo.py:2 in f"),
-    ("nowhere", "missing", "nowhere.py was not handed in", ""),
-    ("chinese", "crashed", "ValueError: 錯誤 ?", "chinese.py:3 in f"),
-])
+@pytest.mark.parametrize(
+    ("module", "verdict", "message", "where"),
+    [
+        ("broken", "crashed", "SyntaxError: invalid syntax", "broken.py:2"),
+        ("asks", "crashed", "EOFError: input() was called: nobody answers while grading", "asks.py:1 in <module>"),
+        ("todo", "not_implemented", "NotImplementedError: TODO task1.q_sample", "todo.py:2 in f"),
+        ("nowhere", "missing", "nowhere.py was not handed in", ""),
+        ("chinese", "crashed", "ValueError: 錯誤 ?", "chinese.py:3 in f"),
+    ],
+)
 def test_errors_say_what_and_where(sandbox, module, verdict, message, where):
     error = failure(sandbox, module)
     assert (error.verdict, error.message, error.where) == (Verdict(verdict), message, where)
@@ -235,6 +249,7 @@ def test_arguments_files_and_packages(sandbox):
 def test_seeds_hold_whatever_an_import_draws(sandbox):
     def draw(module: str, seed: int) -> list[float]:
         return sandbox.call("plain", "draw", {"module": module, "seed": seed}).data["draws"]
+
     first = draw("utils", 7)
     assert draw("random_at_import", 7) == first
     assert draw("random_at_import", 7) == first

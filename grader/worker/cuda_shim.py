@@ -12,10 +12,19 @@ from torch.utils import _device
 CPU = torch.device("cpu")
 # Functions of torch.cuda that fail without a GPU, and what they answer here.
 ANSWERS: dict[str, Any] = {
-    "set_device": None, "synchronize": None, "empty_cache": None, "current_device": 0, "init": None,
+    "set_device": None,
+    "synchronize": None,
+    "empty_cache": None,
+    "current_device": 0,
+    "init": None,
     "get_device_name": "cpu",
-    "memory_allocated": 0, "max_memory_allocated": 0, "memory_reserved": 0, "max_memory_reserved": 0,
-    "reset_peak_memory_stats": None, "get_device_capability": (0, 0), "mem_get_info": (0, 0),
+    "memory_allocated": 0,
+    "max_memory_allocated": 0,
+    "memory_reserved": 0,
+    "max_memory_reserved": 0,
+    "reset_peak_memory_stats": None,
+    "get_device_capability": (0, 0),
+    "mem_get_info": (0, 0),
 }
 
 
@@ -66,14 +75,15 @@ class Generator(torch.Generator):
         return super().__new__(cls, CPU)
 
 
-def _without_cuda(function: Callable[..., Any], place: int, name: str,
-                  missing: Any = None) -> Callable[..., Any]:
+def _without_cuda(function: Callable[..., Any], place: int, name: str, missing: Any = None) -> Callable[..., Any]:
     """`function` with CUDA mapped to the CPU in the argument `name`, or the positional one at `place`."""
+
     def mapped(*args: Any, **kwargs: Any) -> Any:
         args = tuple(to_cpu(value) if at == place else value for at, value in enumerate(args))
         if len(args) <= place:
             kwargs[name] = to_cpu(kwargs.get(name, missing))
         return function(*args, **kwargs)
+
     return mapped
 
 

@@ -23,7 +23,8 @@ def watch() -> None:
     np.random.Generator = _watched(np.random.Generator)
     ready = np.random.default_rng
     np.random.default_rng = lambda seed=None: (
-        seed if isinstance(seed, np.random.Generator) else np.random.Generator(ready(seed).bit_generator))
+        seed if isinstance(seed, np.random.Generator) else np.random.Generator(ready(seed).bit_generator)
+    )
 
 
 def reseed(seed: int) -> None:

@@ -43,8 +43,9 @@ class Half:
     `remarks` lists what was done to make them run here. Probes use `module` and `need`.
     """
 
-    def __init__(self, name: str, source: Path, folder: Path, note: Note = lambda _: None,
-                 blocked: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, name: str, source: Path, folder: Path, note: Note = lambda _: None, blocked: frozenset[str] = frozenset()
+    ) -> None:
         self.name, self.folder, self.blocked = name, folder.resolve(), blocked
         self.remarks: list[str] = []
         self._note = note
@@ -158,10 +159,17 @@ def describe(error: BaseException, half: Half) -> dict[str, Any]:
     places = [f"{_relative(f.filename, folder)}:{f.lineno} in {f.name}" for f in frames]
     if isinstance(error, SyntaxError) and error.filename and _inside(error.filename, folder):
         places.append(f"{_relative(error.filename, folder)}:{error.lineno}")
-    lines = [f"{place}\n    {frame.line}" if frame else place
-             for place, frame in zip(places, frames + [None] * len(places), strict=False)]
-    frame = {"ok": False, "kind": kind_of(error), "message": message_of(error)[:TEXT_CAP],
-             "where": places[-1][:TEXT_CAP] if places else "", "traceback": "\n".join(lines)[-TEXT_CAP:]}
+    lines = [
+        f"{place}\n    {frame.line}" if frame else place
+        for place, frame in zip(places, frames + [None] * len(places), strict=False)
+    ]
+    frame = {
+        "ok": False,
+        "kind": kind_of(error),
+        "message": message_of(error)[:TEXT_CAP],
+        "where": places[-1][:TEXT_CAP] if places else "",
+        "traceback": "\n".join(lines)[-TEXT_CAP:],
+    }
     return frame | ({"module": str(error)} if isinstance(error, Blocked) else {})
 
 
@@ -170,7 +178,7 @@ def _inside(file: str, folder: Path) -> bool:
 
 
 def _relative(file: str, folder: Path) -> str:
-    return file[len(str(folder)) + 1:]
+    return file[len(str(folder)) + 1 :]
 
 
 def kind_of(error: BaseException) -> str:

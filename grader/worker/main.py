@@ -52,8 +52,12 @@ def main(config: dict[str, Any]) -> None:
     gc.freeze()  # the collector of a forked process leaves these pages shared
     # The name of the GPU would start CUDA, which a forked process cannot use then.
     device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
-    about = {"probes": sorted(PROBES), "device": device, "python": platform.python_version(),
-             "torch": str(torch.__version__)}
+    about = {
+        "probes": sorted(PROBES),
+        "device": device,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
     sock.sendall(wire.encode({"ready": about}))
     while True:
         order, _ = wire.receive(sock, config["limits"]["answer_mib"] << 20)
@@ -131,8 +135,14 @@ def _close_network(user: dict[str, Any]) -> None:
 def _set_limits(limits: dict[str, int]) -> None:
     # RLIMIT_AS would keep torch from loading; RLIMIT_DATA counts private memory only
     mib = 1 << 20
-    for name, value in (("DATA", limits["memory_mib"] * mib), ("FSIZE", limits["file_mib"] * mib), ("CORE", 0),
-                        ("CPU", limits["cpu_s"]), ("NPROC", limits["processes"]), ("NOFILE", 512)):
+    for name, value in (
+        ("DATA", limits["memory_mib"] * mib),
+        ("FSIZE", limits["file_mib"] * mib),
+        ("CORE", 0),
+        ("CPU", limits["cpu_s"]),
+        ("NPROC", limits["processes"]),
+        ("NOFILE", 512),
+    ):
         number = getattr(resource, f"RLIMIT_{name}")
         _, hard = resource.getrlimit(number)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -144,8 +154,16 @@ def load_probes(extra: str | None) -> None:
 
     Afterwards this folder and the names of its modules are hidden: a student may have a loading.py, too.
     """
-    for name in ("loading", "probes_task1", "probes_task2", "probes_training", "probes_images", "probes_report",
-                 "probes_companions_plane", "probes_companions_images"):
+    for name in (
+        "loading",
+        "probes_task1",
+        "probes_task2",
+        "probes_training",
+        "probes_images",
+        "probes_report",
+        "probes_companions_plane",
+        "probes_companions_images",
+    ):
         if (HERE / f"{name}.py").is_file():
             importlib.import_module(name)
     if extra:

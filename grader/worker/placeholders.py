@@ -10,11 +10,36 @@ from types import ModuleType
 from typing import Any
 
 # Files of this lab, in any edition: where one is missing, a stand-in would only hide it.
-LAB_FILES = frozenset({
-    "network", "ddpm", "scheduler", "model", "module", "modules", "dataset", "chamfer", "chamferdist",
-    "utils", "fid", "inception", "sampling", "train", "measure_fid", "models", "networks", "schedulers",
-    "config", "unet", "diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer",
-})
+LAB_FILES = frozenset(
+    {
+        "network",
+        "ddpm",
+        "scheduler",
+        "model",
+        "module",
+        "modules",
+        "dataset",
+        "chamfer",
+        "chamferdist",
+        "utils",
+        "fid",
+        "inception",
+        "sampling",
+        "train",
+        "measure_fid",
+        "models",
+        "networks",
+        "schedulers",
+        "config",
+        "unet",
+        "diffusion",
+        "variance_scheduler",
+        "base_scheduler",
+        "helpers",
+        "common",
+        "trainer",
+    }
+)
 
 
 class Placeholder:
@@ -119,11 +144,16 @@ def _guarded(file: str, line: int) -> bool:
     except (OSError, SyntaxError, ValueError):
         return False
     tries = (node for node in ast.walk(tree) if isinstance(node, ast.Try))
-    return any(part.lineno <= line <= (part.end_lineno or part.lineno) and _catches(node)
-               for node in tries for part in node.body)
+    return any(
+        part.lineno <= line <= (part.end_lineno or part.lineno) and _catches(node)
+        for node in tries
+        for part in node.body
+    )
 
 
 def _catches(node: ast.Try) -> bool:
     names = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
-    return any(handler.type is None or any(isinstance(part, ast.Name) and part.id in names
-                                           for part in ast.walk(handler.type)) for handler in node.handlers)
+    return any(
+        handler.type is None or any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(handler.type))
+        for handler in node.handlers
+    )

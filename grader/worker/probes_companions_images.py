@@ -20,7 +20,8 @@ class TableScheduler(GivenScheduler):
         self.config = {"num_train_timesteps": len(betas), "sigma_type": "small"}
         betas = betas.double()
         self.betas, self.alphas, self.alphas_cumprod = (
-            table.float() for table in (betas, 1 - betas, (1 - betas).cumprod(0)))
+            table.float() for table in (betas, 1 - betas, (1 - betas).cumprod(0))
+        )
 
     @property
     def device(self):
@@ -87,8 +88,9 @@ def fast_sample(half, params, arrays):
     data, out = {"steps": {}, "x0_steps": {}}, {}
 
     def run(k, seed, kind, *predictor):
-        network = TableNetwork(*(arrays[f"{name}.{kind}"] for name in ("gain", "shift")), arrays["pattern"],
-                               3 * params["T"])
+        network = TableNetwork(
+            *(arrays[f"{name}.{kind}"] for name in ("gain", "shift")), arrays["pattern"], 3 * params["T"]
+        )
         given = arrays["x"].clone()
 
         def call(scheduler):
@@ -100,12 +102,12 @@ def fast_sample(half, params, arrays):
 
     for k in params["ks"]:
         out[f"out.{k}"], network, out[f"after.{k}"] = run(k, params["seeds"][0], "noise")
-        data["steps"][str(k)] = network.steps[:4 * params["T"]]
+        data["steps"][str(k)] = network.steps[: 4 * params["T"]]
         out |= {f"shown.{k}.{i}": shown for i, shown in enumerate(network.shown)}
         out[f"again.{k}"], _, _ = run(k, params["seeds"][1], "noise")
         try:
             out[f"x0.{k}"], network, _ = run(k, params["seeds"][0], "x0", "x0")
-            data["x0_steps"][str(k)] = network.steps[:4 * params["T"]]
+            data["x0_steps"][str(k)] = network.steps[: 4 * params["T"]]
         except Exception as error:  # only one of several predictors
             data["x0_problem"] = f"{type(error).__name__}: {error}"[:300]
     return data, out
@@ -134,16 +136,21 @@ def drop_labels(half, params, arrays):
     def run(case, global_seed, own_seed):
         half.seed(global_seed)
         generator = None if own_seed is None else torch.Generator().manual_seed(own_seed)
-        rows = [need_tensor(function(labels.clone(), case["p"], case["null"], generator), "drop_labels")
-                for labels in batches[:case["count"]]]
+        rows = [
+            need_tensor(function(labels.clone(), case["p"], case["null"], generator), "drop_labels")
+            for labels in batches[: case["count"]]
+        ]
         return torch.stack([row.detach().clone() for row in rows])
 
     first, second = params["seeds"]
     for i, case in enumerate(params["cases"]):
         out[f"out.{i}"] = run(case, first, first)
     case = params["cases"][0] | {"count": 20}
-    out["once"], out["other_global"], out["other_own"] = (run(case, first, first), run(case, second, first),
-                                                          run(case, first, second))
+    out["once"], out["other_global"], out["other_own"] = (
+        run(case, first, first),
+        run(case, second, first),
+        run(case, first, second),
+    )
     out["global"], out["global_again"] = run(case, first, None), run(case, second, None)
     given = batches[0].clone()
     half.seed(first)

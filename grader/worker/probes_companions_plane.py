@@ -16,6 +16,7 @@ class AutogradUsed(Exception):
 @contextmanager
 def by_hand():
     """Gradients disabled, and a call that asks autograd for one ended by AutogradUsed."""
+
     def refuse(*args, **kwargs):
         raise AutogradUsed
 
@@ -61,15 +62,22 @@ def call_cases(half, params, arrays, function, names, scalars):
 @probe("train_step")
 def train_step(half, params, arrays):
     """The weights after one hand-made step, for several cases."""
-    return call_cases(half, params, arrays, need_function(half, "train_step"),
-                      ("x_clean", "w_model", "betas", "alpha_bar"), ("lr", "seed"))
+    return call_cases(
+        half,
+        params,
+        arrays,
+        need_function(half, "train_step"),
+        ("x_clean", "w_model", "betas", "alpha_bar"),
+        ("lr", "seed"),
+    )
 
 
 @probe("sampler_loop")
 def sampler_loop(half, params, arrays):
     """The points that the one-matrix model samples, for several cases."""
-    return call_cases(half, params, arrays, need_function(half, "sample"),
-                      ("w_model", "shape", "betas", "alpha_bar"), ("seed",))
+    return call_cases(
+        half, params, arrays, need_function(half, "sample"), ("w_model", "shape", "betas", "alpha_bar"), ("seed",)
+    )
 
 
 @probe("forward_step")
@@ -114,7 +122,7 @@ def naive_skip(half, params, arrays):
         module.p_sample = step
         half.seed(params["seed"])
         result = need_tensor(method(tuple(params["shape"]), k), "naive_skip")
-        data["steps"][str(k)] = step.steps[:4 * params["T"]]
+        data["steps"][str(k)] = step.steps[: 4 * params["T"]]
         out[f"out.{k}"] = result.detach()
         out |= {f"shown.{k}.{i}": shown for i, shown in enumerate(step.shown)}
         if not step.steps:

@@ -18,10 +18,13 @@ from probing import build_scheduler, need_tensor
 
 STATE = {}  # the model at work, between two probes of one process
 
-CONVERT = ("holds Python objects besides tensors, which are not loaded because they can run code. Convert it where "
-           "it was made: torch.save({'config': json.dumps(module.config), 'state_dict': module.state_dict()}, PATH)")
-CUT_SHORT = ("is not complete: its copy stopped early, or the disk was full. Copy it again, or go on with "
-             "train.py --resume")
+CONVERT = (
+    "holds Python objects besides tensors, which are not loaded because they can run code. Convert it where "
+    "it was made: torch.save({'config': json.dumps(module.config), 'state_dict': module.state_dict()}, PATH)"
+)
+CUT_SHORT = (
+    "is not complete: its copy stopped early, or the disk was full. Copy it again, or go on with train.py --resume"
+)
 
 
 class Unusable(Exception):
@@ -41,8 +44,10 @@ def read_contents(path):
     except (RuntimeError, EOFError, zipfile.BadZipFile, OSError):
         raise Unusable(CUT_SHORT) from None
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise Unusable("is no checkpoint of this lab: it needs the JSON text 'config' and a 'state_dict'. train.py "
-                       "writes one as last.ckpt") from None
+        raise Unusable(
+            "is no checkpoint of this lab: it needs the JSON text 'config' and a 'state_dict'. train.py "
+            "writes one as last.ckpt"
+        ) from None
 
 
 def contents_or_problem(half, params):
@@ -66,8 +71,13 @@ def read_checkpoint(half, params, arrays):
             digest.update(weights[name].detach().float().contiguous().numpy().tobytes())
     finite = all(bool(value.isfinite().all()) for value in weights.values() if value.is_floating_point())
     betas = weights.get("var_scheduler.betas", torch.empty(0))
-    about = {"config": contents["config"], "step": contents["training"].get("step"), "finite": finite,
-             "weights": digest.hexdigest(), "problem": ""}
+    about = {
+        "config": contents["config"],
+        "step": contents["training"].get("step"),
+        "finite": finite,
+        "weights": digest.hexdigest(),
+        "problem": "",
+    }
     return about, {"betas": betas.float()}
 
 
@@ -75,9 +85,13 @@ def build_model(half, config):
     """The student's module around the student's network and schedule, on the best device there is."""
     network = half.need("network", "UNet")(**config["network"])
     about = config["scheduler"]
-    scheduler = build_scheduler(half.need("scheduler", "DDPMScheduler"), {
-        "T": about["num_train_timesteps"], **{name: about[name] for name in ("beta_1", "beta_T", "mode", "sigma_type")
-                                              if name in about}})
+    scheduler = build_scheduler(
+        half.need("scheduler", "DDPMScheduler"),
+        {
+            "T": about["num_train_timesteps"],
+            **{name: about[name] for name in ("beta_1", "beta_T", "mode", "sigma_type") if name in about},
+        },
+    )
     cls = half.need("model", "DiffusionModule")
     if "predictor" not in inspect.signature(cls.__init__).parameters:
         raise Missing("DiffusionModule takes no predictor")

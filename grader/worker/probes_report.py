@@ -18,8 +18,9 @@ def open_report(half):
 def report_text(half, params, arrays):
     """The number of pages, and the text of the first ones."""
     document = open_report(half)
-    texts = [document[number].get_textpage().get_text_range()[:TEXT_CAP]
-             for number in range(min(len(document), MOST_PAGES))]
+    texts = [
+        document[number].get_textpage().get_text_range()[:TEXT_CAP] for number in range(min(len(document), MOST_PAGES))
+    ]
     return {"pages": len(document), "texts": texts}, {}
 
 

@@ -36,8 +36,9 @@ def build_simplenet(half, params, moved=0.0):
     """
     half.seed(params["seed"])
     cls = half.need("network", "SimpleNet")
-    net = cls(dim_in=params["dim_in"], dim_out=params["dim_out"], dim_hids=params["dim_hids"],
-              num_timesteps=params["T"])
+    net = cls(
+        dim_in=params["dim_in"], dim_out=params["dim_out"], dim_hids=params["dim_hids"], num_timesteps=params["T"]
+    )
     with torch.no_grad():
         if any(torch.nn.parameter.is_lazy(p) for p in net.parameters()):  # nn.LazyLinear learns its size from a call
             net(torch.zeros(2, params["dim_in"]), torch.zeros(2, dtype=torch.long))
@@ -51,8 +52,10 @@ def simplenet_outputs(half, params, arrays):
     """Outputs y.i of one network, as when sampling, for inputs x.i, t.i, and how many parameters it has."""
     net = build_simplenet(half, params, MOVED).eval()  # batch norm takes a batch of one only then
     with torch.no_grad():
-        outputs = {f"y.{i}": need_tensor(net(arrays[f"x.{i}"], arrays[f"t.{i}"]), "SimpleNet.forward")
-                   for i in range(params["calls"])}
+        outputs = {
+            f"y.{i}": need_tensor(net(arrays[f"x.{i}"], arrays[f"t.{i}"]), "SimpleNet.forward")
+            for i in range(params["calls"])
+        }
     return {"parameters": sum(p.numel() for p in net.parameters())}, outputs
 
 
@@ -183,9 +186,16 @@ def compute_loss(half, params, arrays):
     """The loss on stand-ins for network and q_sample, with everything that they were shown; one trial a seed."""
     module, network = build_module(half, params, arrays)
     method = need_method(module, "compute_loss")
-    return loss_trials(half, params, arrays, module, network, lambda x0: method(x0),
-                       AffineNoising(arrays["signal"], arrays["spread"], returns_noise=False),
-                       lambda noising: setattr(module, "q_sample", noising))
+    return loss_trials(
+        half,
+        params,
+        arrays,
+        module,
+        network,
+        lambda x0: method(x0),
+        AffineNoising(arrays["signal"], arrays["spread"], returns_noise=False),
+        lambda noising: setattr(module, "q_sample", noising),
+    )
 
 
 def loss_trials(half, params, arrays, module, network, call, noising, install):

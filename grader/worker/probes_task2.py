@@ -75,11 +75,14 @@ def step(half, params, arrays):
         return need_tensor(function(xt.clone(), t, out.clone()), "the reverse step")
 
     def run(xt, out, seed, only=None):
-        return first_accepted([
-            (f"{entry}|{form}", lambda f=function, t=t: one_step(f, xt, t, out, seed))
-            for entry, function in entries
-            for form, t in forms_of(params["t"], len(x), params["forms"])
-            if only in (None, f"{entry}|{form}")])
+        return first_accepted(
+            [
+                (f"{entry}|{form}", lambda f=function, t=t: one_step(f, xt, t, out, seed))
+                for entry, function in entries
+                for form, t in forms_of(params["t"], len(x), params["forms"])
+                if only in (None, f"{entry}|{form}")
+            ]
+        )
 
     result = {}
     zeros = torch.zeros_like(x)
@@ -115,8 +118,16 @@ def losses_with(scheduler, half, params, arrays):
     module = build_image_module(half, network, scheduler, predictor)
     method = loss_method(module, predictor)
     noising = AffineNoising(arrays["signal"], arrays["spread"], returns_noise=True)
-    return loss_trials(half, params, arrays, module, network, method, noising,
-                       lambda stand_in: setattr(scheduler, "add_noise", stand_in))
+    return loss_trials(
+        half,
+        params,
+        arrays,
+        module,
+        network,
+        method,
+        noising,
+        lambda stand_in: setattr(scheduler, "add_noise", stand_in),
+    )
 
 
 def build_image_module(half, network, scheduler, predictor):

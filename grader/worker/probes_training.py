@@ -8,8 +8,9 @@ from probing import build_scheduler, need_tensor
 
 def build_untrained(half, params):
     """The student's network, schedule and module, as the notebook puts them together."""
-    network = half.need("network", "SimpleNet")(dim_in=2, dim_out=2, dim_hids=params["dim_hids"],
-                                                num_timesteps=params["T"])
+    network = half.need("network", "SimpleNet")(
+        dim_in=2, dim_out=2, dim_hids=params["dim_hids"], num_timesteps=params["T"]
+    )
     scheduler = build_scheduler(half.need("ddpm", "BaseScheduler"), params)
     return half.need("ddpm", "DiffusionModule")(network, scheduler)
 
@@ -38,8 +39,9 @@ def sample(half, params, arrays):
     """Points from p_sample_loop with the given network tensors, in a process that has not seen the data."""
     half.seed(params["seed"])
     module = build_untrained(half, params)
-    module.network.load_state_dict({name.removeprefix("weight."): value for name, value in arrays.items()
-                                    if name.startswith("weight.")})
+    module.network.load_state_dict(
+        {name.removeprefix("weight."): value for name, value in arrays.items() if name.startswith("weight.")}
+    )
     module.eval()
     points = need_tensor(need_method(module, "p_sample_loop")((params["points"], 2)), "p_sample_loop")
     return {}, {"points": points.detach()}

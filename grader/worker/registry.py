@@ -27,9 +27,11 @@ def probe(name: str) -> Callable[[Probe], Probe]:
     `params` is the request's JSON object, `arrays` its tensors (torch, on the CPU). `data` must be JSON;
     numbers may be numpy's or torch's. `tensors`: torch tensors or numpy arrays of any dtype but complex.
     """
+
     def register(function: Probe) -> Probe:
         if name in PROBES:
             raise ValueError(f"two probes are called {name}")
         PROBES[name] = function
         return function
+
     return register

@@ -28,8 +28,13 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) ->
     process = os.getpid()
     sys.stdout.reconfigure(line_buffering=True)
     current = {"id": 0}
-    half = Half(name, Path(config["halves"][name]), Path(config["work"], name),
-                lambda note: sock.sendall(wire.encode(current | note)), frozenset(order["blocked"]))
+    half = Half(
+        name,
+        Path(config["halves"][name]),
+        Path(config["work"], name),
+        lambda note: sock.sendall(wire.encode(current | note)),
+        frozenset(order["blocked"]),
+    )
     sock.sendall(wire.encode({"up": name}))
     while True:
         request, blob = wire.receive(sock, REQUEST_CAP)

@@ -98,6 +98,7 @@ def decode_arrays(blob: bytes) -> dict[str, np.ndarray]:
 
 def receive(sock: socket.socket, blob_cap: int) -> Frame:
     """The next frame from the grader, in the worker; ends this process where the grader hung up."""
+
     def read(count: int) -> bytes:
         data = bytearray()
         while len(data) < count:
@@ -106,4 +107,5 @@ def receive(sock: socket.socket, blob_cap: int) -> Frame:
                 os._exit(0)
             data += part
         return bytes(data)
+
     return read_frame(read, blob_cap)

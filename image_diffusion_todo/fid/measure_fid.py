@@ -54,8 +54,10 @@ def make_inception(weights: Path | None, device: torch.device) -> tuple[torch.nn
 
 def cannot_fetch(url: str, error: Exception) -> str:
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    return (f"the Inception's weights could not be fetched ({error}). Fetch {url} elsewhere and put the file at"
-            f" {place}, or name it with --weights")
+    return (
+        f"the Inception's weights could not be fetched ({error}). Fetch {url} elsewhere and put the file at"
+        f" {place}, or name it with --weights"
+    )
 
 
 def sha256_of(network: torch.nn.Module) -> str:
@@ -72,8 +74,10 @@ def read_all(folder: Path) -> tuple[list[Path], str]:
         raise LabError(f"{folder} is no folder." + (" `python dataset.py` makes it" if folder.name == "eval" else ""))
     files = image_files(folder)
     if len(files) < 2:
-        raise LabError(f"{folder} holds {len(files)} images: at least 2 are needed, and 500 for a number that means"
-                       " something. Images in folders inside it are not counted")
+        raise LabError(
+            f"{folder} holds {len(files)} images: at least 2 are needed, and 500 for a number that means"
+            " something. Images in folders inside it are not counted"
+        )
     sizes: dict[tuple[int, int], int] = {}
     for path in files:
         try:
@@ -84,7 +88,7 @@ def read_all(folder: Path) -> tuple[list[Path], str]:
     if len(sizes) > 1:
         listed = ", ".join(f"{number} of {w}x{h}" for (w, h), number in sorted(sizes.items()))
         raise LabError(f"the images in {folder} have different sizes: {listed}")
-    (w, h), = sizes
+    ((w, h),) = sizes
     return files, f"{w}x{h}"
 
 
@@ -101,7 +105,7 @@ def features(files: list[Path], network: torch.nn.Module, device: torch.device, 
     """Inception features (N, 2048), float64."""
     rows = []
     for i in tqdm(range(0, len(files), batch_size), files[0].parent.name, unit="batch", leave=False):
-        batch = [pixels(path) for path in files[i:i + batch_size]]
+        batch = [pixels(path) for path in files[i : i + batch_size]]
         x = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(device).float() / 255  # (B, 3, H, W) in [0, 1]
         rows.append(network(x)[0].flatten(1).double().cpu().numpy())
     return np.concatenate(rows)
@@ -111,8 +115,9 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """pytorch-fid's own formula on two sets of features."""
     from pytorch_fid.fid_score import calculate_frechet_distance
 
-    return float(calculate_frechet_distance(a.mean(axis=0), np.cov(a, rowvar=False),
-                                            b.mean(axis=0), np.cov(b, rowvar=False)))
+    return float(
+        calculate_frechet_distance(a.mean(axis=0), np.cov(a, rowvar=False), b.mean(axis=0), np.cov(b, rowvar=False))
+    )
 
 
 def main() -> None:
@@ -136,8 +141,10 @@ def main() -> None:
     print(f"{'resized':10} {RESIZE}")
     print(f"{'weights':10} {options.weights or 'those of pytorch-fid'}, SHA-256 of the tensors {sha256}")
     if sets[0][2] != sets[1][2]:
-        print(f"the two folders hold images of {sets[0][2]} and {sets[1][2]}: the number compares sharpness as well",
-              file=sys.stderr)
+        print(
+            f"the two folders hold images of {sets[0][2]} and {sets[1][2]}: the number compares sharpness as well",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -21,9 +21,7 @@ Timestep = int | torch.Tensor
 class BaseScheduler(nn.Module):
     """A variance schedule: buffers `betas`, `alphas` and `alphas_cumprod` (alpha-bar), (T,) float32 each."""
 
-    def __init__(
-        self, num_train_timesteps: int, beta_1: float = 1e-4, beta_T: float = 0.02, mode: str = "linear"
-    ):
+    def __init__(self, num_train_timesteps: int, beta_1: float = 1e-4, beta_T: float = 0.02, mode: str = "linear"):
         super().__init__()
         # In float64, cast at the end: a product of a thousand rounded factors would drift.
         if mode == "linear":

@@ -161,8 +161,9 @@ def diffusers_classes() -> tuple[type, type]:
     try:
         from diffusers import DDIMScheduler, DDPMScheduler
     except ImportError as error:
-        raise ImportError("this exercise compares with the library diffusers, which is not installed:"
-                          " pip install diffusers") from error
+        raise ImportError(
+            "this exercise compares with the library diffusers, which is not installed: pip install diffusers"
+        ) from error
     return DDPMScheduler, DDIMScheduler
 
 

@@ -27,7 +27,7 @@ def keep_before(path: Path, step: int) -> None:
     """Drops the steps from `step` on: a run that was killed had got further than its last checkpoint."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[:step + 1]), encoding="utf-8")  # line 0 is the header
+        path.write_text("".join(lines[: step + 1]), encoding="utf-8")  # line 0 is the header
 
 
 def smooth(losses: np.ndarray, window: int) -> np.ndarray:

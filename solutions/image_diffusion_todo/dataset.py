@@ -86,8 +86,7 @@ def load_or_decode(
     stem = Path(cache_dir or CACHE) / f"{name}_{split}_{size}_{which}"  # one cache a folder, replaced when that changes
     cached = read_cache(stem, key)
     if cached is None:
-        arrays = (decode_files(sources, size, split) if name == "afhq"
-                  else decode_torchvision(name, folder, split, size))
+        arrays = decode_files(sources, size, split) if name == "afhq" else decode_torchvision(name, folder, split, size)
         cached = write_cache(stem, key, *arrays)
     return cached
 
@@ -111,8 +110,10 @@ def layout_hint(folder: Path) -> str:
     nested = [place for place in (folder / "afhq", folder / "data" / "afhq") if (place / "train").is_dir()]
     if nested:
         return f"{nested[0]} has it: use --data_dir {nested[0]}"
-    return ("Expected are train/ and val/ with one folder each for cat, dog and wild. `python dataset.py"
-            " --download` fetches AFHQ; --data_dir names another folder; --dataset another data set")
+    return (
+        "Expected are train/ and val/ with one folder each for cat, dog and wild. `python dataset.py"
+        " --download` fetches AFHQ; --data_dir names another folder; --dataset another data set"
+    )
 
 
 INSIDE = {"cifar10": "cifar-10-batches-py", "mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
@@ -155,9 +156,11 @@ def open_torchvision(name: str, folder: Path, split: str):
         try:
             return reader(folder, train=train, download=True)
         except (OSError, RuntimeError) as error:
-            raise LabError(f"{name} is not in {folder} and could not be fetched ({error}). Fetch it on another"
-                            f" machine with torchvision.datasets.{reader.__name__}('{folder}', download=True)"
-                            " and copy the folder here") from error
+            raise LabError(
+                f"{name} is not in {folder} and could not be fetched ({error}). Fetch it on another"
+                f" machine with torchvision.datasets.{reader.__name__}('{folder}', download=True)"
+                " and copy the folder here"
+            ) from error
 
 
 def decode_torchvision(name: str, folder: Path, split: str, size: int) -> tuple[np.ndarray, list[str]]:
@@ -239,10 +242,10 @@ class Shuffled:
         """The numbers (batch_size,) of the images of training step `step`, on the device."""
         first = step * self.batch_size
         epoch, start = divmod(first, self.num_images)
-        pieces = [self.order(epoch)[start:start + self.batch_size]]
+        pieces = [self.order(epoch)[start : start + self.batch_size]]
         while (have := sum(map(len, pieces))) < self.batch_size:  # the batch reaches into the next epoch
             epoch += 1
-            pieces.append(self.order(epoch)[:self.batch_size - have])
+            pieces.append(self.order(epoch)[: self.batch_size - have])
         return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
 
     def order(self, epoch: int) -> torch.Tensor:
@@ -259,13 +262,20 @@ def make_eval(name: str, folder: Path, size: int) -> Path:
     target = folder / ("eval" if name == "afhq" else f"{name}_eval")
     about_file = target / "eval.json"  # measure_fid.py reads it; other tools take only the images
     images = load(name, "val", folder, size, None).numpy()
-    about = {"dataset": name, "size": size, "count": len(images), "resize": RESIZE,
-             "sha256": hashlib.sha256(images.tobytes()).hexdigest()}
+    about = {
+        "dataset": name,
+        "size": size,
+        "count": len(images),
+        "resize": RESIZE,
+        "sha256": hashlib.sha256(images.tobytes()).hexdigest(),
+    }
     if target.exists():
         if about_file.is_file() and json.loads(about_file.read_text(encoding="utf-8")) == about:
             return target
-        raise LabError(f"{target} is there already, and was made of other images or in another size:"
-                        " delete that folder to have it made anew")
+        raise LabError(
+            f"{target} is there already, and was made of other images or in another size:"
+            " delete that folder to have it made anew"
+        )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".eval-") as scratch:
         fresh = Path(scratch) / "eval"
         fresh.mkdir()
@@ -280,10 +290,19 @@ def make_eval(name: str, folder: Path, size: int) -> Path:
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Options that train.py has as well."""
     parser.add_argument("--dataset", choices=NAMES, default="afhq")
-    parser.add_argument("--data_dir", type=Path, help="folder of the data set (default: ../data/afhq, or ../data"
-                        " for the others); any folder laid out like AFHQ will do")
-    parser.add_argument("--max_num_images_per_cat", type=int, default=MAX_PER_CLASS, metavar="N",
-                        help=f"training images of each kind, AFHQ only (default: {MAX_PER_CLASS})")
+    parser.add_argument(
+        "--data_dir",
+        type=Path,
+        help="folder of the data set (default: ../data/afhq, or ../data"
+        " for the others); any folder laid out like AFHQ will do",
+    )
+    parser.add_argument(
+        "--max_num_images_per_cat",
+        type=int,
+        default=MAX_PER_CLASS,
+        metavar="N",
+        help=f"training images of each kind, AFHQ only (default: {MAX_PER_CLASS})",
+    )
 
 
 def main() -> None:

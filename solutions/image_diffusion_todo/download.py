@@ -39,12 +39,16 @@ def fetch_afhq(folder: Path, url: str = URL, counts: dict[str, dict[str, int]] =
             download(url, archive, wait_s)
         unpack(archive, folder)
         if absent := missing(folder, counts):
-            raise LabError(f"after unpacking {archive} there are too few or too many images: {'; '.join(absent)}."
-                            f" Delete {archive} and {folder} and run this again")
+            raise LabError(
+                f"after unpacking {archive} there are too few or too many images: {'; '.join(absent)}."
+                f" Delete {archive} and {folder} and run this again"
+            )
     broken = open_all(folder)
     if broken:
-        raise LabError(f"{len(broken)} images cannot be opened, {broken[0]} the first of them. Delete"
-                        " them, and run this again to unpack them anew")
+        raise LabError(
+            f"{len(broken)} images cannot be opened, {broken[0]} the first of them. Delete"
+            " them, and run this again to unpack them anew"
+        )
     print(f"AFHQ is in {folder}: every image was opened; afhq.zip beside it is no longer needed", file=sys.stderr)
 
 
@@ -69,13 +73,17 @@ def download(url: str, archive: Path, wait_s: float = 2.0) -> None:
         if attempt < ATTEMPTS:
             time.sleep(wait_s * (1 if got > before else attempt))
     else:
-        raise LabError(f"{url} could not be fetched ({reason}). Run this again to go on from where it stopped; or"
-                        f" fetch the archive with a browser, save it as {archive} and run this again")
+        raise LabError(
+            f"{url} could not be fetched ({reason}). Run this again to go on from where it stopped; or"
+            f" fetch the archive with a browser, save it as {archive} and run this again"
+        )
     about_path(partial).unlink(missing_ok=True)
     if not zipfile.is_zipfile(partial):
         partial.unlink()
-        raise LabError(f"what came from {url} is no ZIP archive: the address may have moved. Look for AFHQ at"
-                        f" https://github.com/clovaai/stargan-v2, save it as {archive} and run this again")
+        raise LabError(
+            f"what came from {url} is no ZIP archive: the address may have moved. Look for AFHQ at"
+            f" https://github.com/clovaai/stargan-v2, save it as {archive} and run this again"
+        )
     partial.replace(archive)
 
 
@@ -118,8 +126,10 @@ def check_space(folder: Path, needed: int) -> None:
     """The archive is unpacked beside itself, so twice its size must fit."""
     free = shutil.disk_usage(folder).free
     if needed and free < 2 * needed:
-        raise LabError(f"{folder} has {free / 1e9:.1f} GB free, and {2 * needed / 1e9:.1f} GB are needed for the"
-                        " archive and its images: make room, or name another place with --data_dir")
+        raise LabError(
+            f"{folder} has {free / 1e9:.1f} GB free, and {2 * needed / 1e9:.1f} GB are needed for the"
+            " archive and its images: make room, or name another place with --data_dir"
+        )
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -158,6 +168,11 @@ def missing(folder: Path, counts: dict[str, dict[str, int]]) -> list[str]:
 
 def open_all(folder: Path) -> list[Path]:
     """The images that cannot be decoded."""
-    files = [path for split in ("train", "val") for place in sorted((folder / split).iterdir()) if place.is_dir()
-             for path in image_files(place)]
+    files = [
+        path
+        for split in ("train", "val")
+        for place in sorted((folder / split).iterdir())
+        if place.is_dir()
+        for path in image_files(place)
+    ]
     return [files[i] for i, _ in for_each(lambda _, path: read_image(path, 64), files, "opening every image")]

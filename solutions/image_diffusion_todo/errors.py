@@ -27,8 +27,11 @@ def run_script(main: Callable[[], None]) -> int:
         print(f"{sys.argv[0]}: {error}. {WHAT_TO_DO[error.errno]}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError:
-        print(f"{sys.argv[0]}: the GPU's memory is full: try --batch_size with half the number, and see with nvidia-smi"
-              " whether another program holds memory", file=sys.stderr)
+        print(
+            f"{sys.argv[0]}: the GPU's memory is full: try --batch_size with half the number, and see with nvidia-smi"
+            " whether another program holds memory",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130
@@ -51,9 +54,11 @@ def device_named(name: str | None) -> torch.device:
     except RuntimeError as error:
         raise LabError(f"'{name}' is no device; known are cpu, cuda, cuda:1 and so on, mps") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise LabError(f"{name} was asked for, and torch {torch.__version__} sees {torch.cuda.device_count()} GPUs."
-                       " Leave --device out to take what there is; nvidia-smi shows whether the driver sees more, and"
-                       " https://pytorch.org names the torch for it")
+        raise LabError(
+            f"{name} was asked for, and torch {torch.__version__} sees {torch.cuda.device_count()} GPUs."
+            " Leave --device out to take what there is; nvidia-smi shows whether the driver sees more, and"
+            " https://pytorch.org names the torch for it"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise LabError("mps was asked for, and this torch sees no Apple GPU: leave --device out")
     return device

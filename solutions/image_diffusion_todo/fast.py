@@ -148,8 +148,14 @@ def untouched_rng(plan: Plan):
 class FastTrainer:
     """The fast training loop's state. step() only queues work; take_losses() waits for it."""
 
-    def __init__(self, module: DiffusionModule, images: torch.Tensor, options, plan: Plan | None = None,
-                 labels: torch.Tensor | None = None):
+    def __init__(
+        self,
+        module: DiffusionModule,
+        images: torch.Tensor,
+        options,
+        plan: Plan | None = None,
+        labels: torch.Tensor | None = None,
+    ):
         """images is uint8 (N, C, H, W); options has batch_size, lr, warmup_steps, seed and ema.
 
         labels, (N,), are for a network with classes; then options has cfg_dropout.
@@ -265,11 +271,11 @@ def sample(
     padded = filled_up(numbers, batch_size)
     streams = OneStreamPerImage(seed, padded, (module.network.image_channels, size, size), plan.device)
     x_t = streams.draw()
-    kept = [x_t[:len(numbers)].clone()]
+    kept = [x_t[: len(numbers)].clone()]
     if every is not None:
         from companions import fast_sample
 
-        return fast_sample(ask, scheduler, x_t, every, module.predictor)[:len(numbers)].clone(), kept
+        return fast_sample(ask, scheduler, x_t, every, module.predictor)[: len(numbers)].clone(), kept
     wanted = set(frames or [])
     for i in range(scheduler.num_train_timesteps - 1, -1, -1):  # i is t as an int: reading a tensor would wait
         t = scheduler.timesteps[scheduler.num_train_timesteps - 1 - i]
@@ -277,8 +283,8 @@ def sample(
         with streams:  # the step's own randn_like() takes from the streams
             x_t = scheduler.step(x_t, t, net_out, predictor=module.predictor)
         if i in wanted:
-            kept.append(x_t[:len(numbers)].clone())
-    return x_t[:len(numbers)].clone(), kept
+            kept.append(x_t[: len(numbers)].clone())
+    return x_t[: len(numbers)].clone(), kept
 
 
 def filled_up(numbers: list[int], batch_size: int) -> list[int]:
@@ -288,6 +294,7 @@ def filled_up(numbers: list[int], batch_size: int) -> list[int]:
 
 def for_classes(network: nn.Module, labels: torch.Tensor, scale: float = 1.0) -> Callable[..., torch.Tensor]:
     """The network, asked for the classes `labels` (B,) whatever x_t it is shown, with guidance where scale is not 1."""
+
     def ask(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         if scale == 1:
             return network(x_t, timestep=timestep, class_label=labels)

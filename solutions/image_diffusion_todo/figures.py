@@ -92,7 +92,7 @@ def draw_schedules(runs: list[Results], path: Path) -> None:
     """One strip a schedule, x_T on the left and x_0 on the right."""
     figure = Figure(figsize=(10, 0.5 + 2.3 * len(runs)), layout="constrained")
     for axes, run in zip(figure.subplots(len(runs), 1, squeeze=False)[:, 0], runs, strict=True):
-        picture = read(run.folder / "trajectory.png")[:ROWS * (run.size + GAP) - GAP]
+        picture = read(run.folder / "trajectory.png")[: ROWS * (run.size + GAP) - GAP]
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(f"{run.mode} schedule ({run.predictor} predictor, {run.step} steps)", loc="left", fontsize=10)
         axes.set_xticks([run.size / 2, picture.shape[1] - run.size / 2], ["$x_T$", "$x_0$"])
@@ -138,8 +138,9 @@ def main() -> None:
         if runs := choose(found, keys):
             draw(runs, options.out / name)
             print(f"{options.out / name}: {', '.join(str(run.folder) for run in runs)}")
-    named = {f"{predictor}, {mode}": curves.read(run.folder / "loss.csv") for (predictor, mode), run in
-             sorted(found.items())}
+    named = {
+        f"{predictor}, {mode}": curves.read(run.folder / "loss.csv") for (predictor, mode), run in sorted(found.items())
+    }
     curves.draw(named, options.out / "losses.png")
     print(f"{options.out / 'losses.png'}: {len(named)} runs")
 

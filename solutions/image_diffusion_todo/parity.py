@@ -52,8 +52,9 @@ def with_diffusers(network: torch.nn.Module, scheduler, x_T: torch.Tensor, num_s
 
 def lines_of_code(file: str, *names: str) -> int:
     """Lines of a module's functions and classes of these names that hold code: no comments, docstrings, blank lines."""
-    chosen = [node for node in ast.parse(Path(file).read_text(encoding="utf-8")).body
-              if getattr(node, "name", None) in names]
+    chosen = [
+        node for node in ast.parse(Path(file).read_text(encoding="utf-8")).body if getattr(node, "name", None) in names
+    ]
     for node in (inner for outer in chosen for inner in ast.walk(outer)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             node.body = node.body[1:]
@@ -90,23 +91,31 @@ def compare_samples(module: DiffusionModule, options: argparse.Namespace) -> boo
     torch.manual_seed(options.seed)
     x_T = torch.randn(options.num_images, network.image_channels, size, size).to(module.device)
     ddpm, ddim = diffusers_schedulers(scheduler)
-    rows = [lab_ddpm(module, x_T, options.seed), with_diffusers(network, ddpm, x_T, T, options.seed),
-            fast_sample(network, scheduler, x_T, options.every),
-            with_diffusers(network, ddim, x_T, T // options.every, options.seed)]
+    rows = [
+        lab_ddpm(module, x_T, options.seed),
+        with_diffusers(network, ddpm, x_T, T, options.seed),
+        fast_sample(network, scheduler, x_T, options.every),
+        with_diffusers(network, ddim, x_T, T // options.every, options.seed),
+    ]
     pictures = torch.stack([to_pixels(row) for row in rows])  # (4, B, C, H, W)
     save_image(strip(list(pictures.unbind(1))), options.out)
     print(f"{options.out}: rows are the lab's DDPM, the library's, fast_sample, the library's DDIM")
-    worse = [apart(f"images, DDPM, {T} steps", difference(rows[0], rows[1]), TOLERANCE),
-             apart(f"images, DDIM, {T // options.every} steps", difference(rows[2], rows[3]), TOLERANCE)]
+    worse = [
+        apart(f"images, DDPM, {T} steps", difference(rows[0], rows[1]), TOLERANCE),
+        apart(f"images, DDIM, {T // options.every} steps", difference(rows[2], rows[3]), TOLERANCE),
+    ]
     return any(worse)
 
 
 def tell_lines() -> None:
-    ours = (lines_of_code(lab.__file__, "cosine_betas", "make_betas", "BaseScheduler", "DDPMScheduler")
-            + lines_of_code(companions.__file__, "as_noise", "fast_sample"))
+    ours = lines_of_code(lab.__file__, "cosine_betas", "make_betas", "BaseScheduler", "DDPMScheduler") + lines_of_code(
+        companions.__file__, "as_noise", "fast_sample"
+    )
     theirs = lines_of_code(companions.__file__, "diffusers_schedulers")
-    print(f"lines of code: {ours} of schedules, steps and fast_sample here; {theirs} to set the library up:"
-          f" {ours - theirs} fewer")
+    print(
+        f"lines of code: {ours} of schedules, steps and fast_sample here; {theirs} to set the library up:"
+        f" {ours - theirs} fewer"
+    )
 
 
 def random_model() -> DiffusionModule:

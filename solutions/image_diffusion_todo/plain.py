@@ -52,12 +52,14 @@ class PlainTrainer:
         use_plain_attention(module.network)
         self.adam = torch.optim.Adam(module.network.parameters(), lr=options.lr, foreach=False, fused=False)
         order = Shuffled(len(source), options.batch_size, options.seed)
-        self.loader = iter(torch.utils.data.DataLoader(
-            Images(source, module.image_resolution),
-            batch_sampler=Batches(order, first_step),
-            num_workers=min(4, os.cpu_count() or 1) if options.workers is None else options.workers,
-            generator=torch.Generator().manual_seed(0),  # its own, or it would draw from the noise's
-        ))
+        self.loader = iter(
+            torch.utils.data.DataLoader(
+                Images(source, module.image_resolution),
+                batch_sampler=Batches(order, first_step),
+                num_workers=min(4, os.cpu_count() or 1) if options.workers is None else options.workers,
+                generator=torch.Generator().manual_seed(0),  # its own, or it would draw from the noise's
+            )
+        )
         self.losses: list[float] = []
 
     def step(self, step: int) -> None:
