@@ -20,7 +20,7 @@ sandbox:
 		|| { echo "bubblewrap is missing: sudo apt-get install bubblewrap (or dnf, pacman, zypper)" >&2; exit 1; }
 
 demo: setup
-	$(BIN)/python -m grader.classroom.demo build/demo
+	$(BIN)/python -m grader.tools.demo build/demo
 
 test: setup
 	$(BIN)/python -m pytest
@@ -36,11 +36,11 @@ release: setup
 	$(BIN)/python -m grader release --halves .
 
 benchmark: setup
-	$(BIN)/python -m grader.classroom.benchmark
+	$(BIN)/python -m grader.tools.benchmark
 
 # The same submissions under 100 seeds must get the same points.
 stability: setup
-	$(BIN)/python -m grader.classroom.stability --seeds 100
+	$(BIN)/python -m grader.tools.stability --seeds 100
 
 clean:
 	rm -rf build $(VENV)

@@ -13,7 +13,8 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grader.rubric import UsageError
+from grader.errors import UsageError
+from grader.labs import Lab
 
 if TYPE_CHECKING:
     from grader.desk.course import Course
@@ -22,12 +23,12 @@ BASE = "/desk/"  # with "/" alone, nbgrader's handlers would set a login cookie 
 LOOK_S = 2.0  # between two looks for results that are new
 
 
-def main(args: list[str]) -> int:
+def main(args: list[str], lab: Lab) -> int:
     """Run the verb with its arguments; returns the exit code."""
     options = _parser().parse_args(args)
     from grader.desk.course import Course
     from grader.desk.gradebook import write_class
-    from grader.run import graded
+    from grader.running.class_run import graded
 
     course = Course.of(options.out, options.gradebook)
     results = graded(options.out)
@@ -140,7 +141,7 @@ def _follow(server: subprocess.Popen[bytes], out: Path, course: Course) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from grader.desk.gradebook import write_class
-    from grader.run import results_in
+    from grader.running.class_run import results_in
 
     seen = _times(out)
     while server.poll() is None:

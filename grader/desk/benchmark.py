@@ -12,8 +12,8 @@ from pathlib import Path
 
 from grader.desk.course import Course, without_password
 from grader.desk.gradebook import write_class
+from grader.lab import LAB
 from grader.records import Check, Result, Row, Verdict
-from grader.rubric import rubric
 
 SEED = 7
 
@@ -27,7 +27,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as folder:
         out = Path(folder)
         course = Course.of(out, options.url)
-        print(f"{options.students} students, {len(rubric())} rows each, into {without_password(course.url)}")
+        print(f"{options.students} students, {len(LAB.rubric)} rows each, into {without_password(course.url)}")
         for what, points in (("first writing", 0.0), ("nothing changed", 0.0), ("everybody graded again", 0.5)):
             results = [_result(number, points) for number in range(options.students)]
             for result in results:
@@ -49,7 +49,7 @@ def _result(number: int, points: float) -> Result:
             [Check("values", Verdict.PARTIAL, points, row.points, "expected: 1\ngot: 2\n" * 5)],
             evidence=["q_sample.png"] if row.id == "task1.q_sample" else [],
         )
-        for row in rubric()
+        for row in LAB.rubric
     ]
     return Result(f"4125{number:05d}", "0" * 64, "benchmark", SEED, "none", {}, rows)
 

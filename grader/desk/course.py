@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader.rubric import UsageError
-from grader.summary import write_atomically
+from grader.errors import UsageError
+from grader.files import write_atomically
 
 ASSIGNMENT, NOTEBOOK = "lab1", "evidence"
 URL_VARIABLE = "DDPM_GRADEBOOK_URL"  # the configuration on disk holds no password

@@ -16,9 +16,10 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from grader.desk.course import cell_name
+from grader.lab import LAB
+from grader.output.report import PAGES, figure
 from grader.records import PENDING, Check, Result, Row
-from grader.report import PAGES, figure
-from grader.summary import number, one_line, visible, word
+from grader.text import number, one_line, visible, word
 
 WIDTH = 100  # characters of a line
 LONGEST = 4000  # characters of a message
@@ -128,7 +129,7 @@ def wrapped(text: str) -> str:
 
 def picture(folder: Path, name: str) -> Any:
     """A figure of the result as an output, None where it is missing or is no picture."""
-    drawn = figure(folder, name)
+    drawn = figure(folder, name, LAB.captions)
     if drawn.problem or not drawn.url.startswith("data:image/png;base64,"):
         return None
     data = drawn.url.partition(",")[2]

@@ -13,8 +13,9 @@ from nbgrader.api import Gradebook
 from nbgrader.plugins import ExportPlugin
 
 from grader.desk.course import ASSIGNMENT, cell_name
-from grader.rubric import rubric
-from grader.summary import field, number, write_atomically
+from grader.files import write_atomically
+from grader.lab import LAB
+from grader.text import field, number
 
 
 class RowsExporter(ExportPlugin):
@@ -22,7 +23,7 @@ class RowsExporter(ExportPlugin):
 
     def export(self, gradebook: Gradebook) -> None:
         """Write the gradebook to `self.to`, grades.csv if that is not set."""
-        rows = {cell_name(row.id): row for row in rubric()}
+        rows = {cell_name(row.id): row for row in LAB.rubric}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["id", "name", *(field(row.id) for row in rows.values()), "total", "pending", "max"])

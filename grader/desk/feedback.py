@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from grader.desk.course import ASSIGNMENT, Course
-from grader.rubric import UsageError
+from grader.errors import UsageError
 
 
 def write_feedback(course: Course) -> Path:

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grader.desk.course import ASSIGNMENT, NOTEBOOK, Course, cell_name, student_id, without_password
+from grader.errors import UsageError
+from grader.files import write_atomically
+from grader.lab import LAB
 from grader.records import PENDING, Result, Row
-from grader.rubric import UsageError, rubric
-from grader.run import graded
-from grader.summary import one_line, write_atomically
+from grader.running.class_run import graded
+from grader.text import one_line
 
 if TYPE_CHECKING:
     from nbgrader.api import Gradebook
@@ -76,10 +78,10 @@ def write_class(out: Path, url: str | None, results: list[Result], course: Cours
 
     course = course or Course.of(out, url)
     course.prepare()
-    titles = {row.id: row.title for row in rubric()}
+    titles = {row.id: row.title for row in LAB.rubric}
     count = 0
     with opened(course) as book:
-        _define(book, [(row.id, row.points) for row in rubric()])
+        _define(book, [(row.id, row.points) for row in LAB.rubric])
         there = {submission.student_id for submission in _submissions(book)}
         done = {student: digest for student, digest in _written(course).items() if student in there}
         _tell_of(there - {student_id(result.id) for result in results})
@@ -200,7 +202,7 @@ def typed(out: Path, url: str | None = None) -> Manual:
     Raises UsageError for such a score, which nbgrader's server takes from anybody who asks it to.
     """
     names = {student_id(result.id): result.id for result in graded(out)}
-    rows = {cell_name(row.id): row for row in rubric()}
+    rows = {cell_name(row.id): row for row in LAB.rubric}
     found: Manual = {}
     wrong = []
     with opened(Course.of(out, url)) as book:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from grader.errors import UsageError
 from grader.fid.weights import find_weights, load_weights, sha256
-from grader.rubric import UsageError
 
 RECIPE = 1  # raised whenever the way from pixels to features changes, so that older caches are not taken up
 RESIZE = {

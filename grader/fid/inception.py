@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grader.rubric import UsageError
+from grader.errors import UsageError
 
 DIMS = 2048
 SIDE = 299  # pixels; bilinear, without antialiasing, as pytorch-fid resizes

@@ -17,8 +17,8 @@ from grader.fid.frechet import Gaussian, frechet_distance, from_features, kernel
 from grader.fid.images import Folder, NotMeasurable, open_folder
 from grader.fid.interval import between_real, interval, replicate
 from grader.fid.record import FidReport, Flag, Severity, Trust, reached
+from grader.fid.rules import FidPolicy
 from grader.fid.weights import sha256
-from grader.rubric import FidPolicy, Policy
 
 SPARE = 0.5  # an FID below this share of what real images score is not a model's
 
@@ -41,7 +41,7 @@ def measure(
     generated: Path,
     reference: Path,
     weights: Path | None,
-    policy: Policy,
+    rules: FidPolicy,
     *,
     training: Path | None = None,
     cache: Path | None = None,
@@ -55,7 +55,6 @@ def measure(
     model was trained on, which generated ones are compared with as well. Raises NotMeasurable for what is wrong with
     the images and UsageError for weights or devices that cannot be had.
     """
-    rules = policy.fid
     cache = cache or default_cache()
     folder = open_folder(generated, "generated")
     if weights is None and rules.weights:

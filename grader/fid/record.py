@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from grader.rubric import FidPolicy
-from grader.summary import number, one_line
+from grader.fid.rules import FidPolicy
+from grader.text import number, one_line
 
 NAMED = 3  # files that a line names before it only counts them
 

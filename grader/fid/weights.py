@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grader.rubric import UsageError
+from grader.errors import UsageError
 
 if TYPE_CHECKING:
     import torch

@@ -31,15 +31,14 @@ SETTINGS = (
     ("kernel/unprivileged_userns_clone", "0", "1"),
     ("user/max_user_namespaces", "0", "10000"),
 )
-WORKER, SUBMISSION, PROBES = "/grader/worker", "/submission", "/grader/extra_probes.py"
+WORKER, SUBMISSION, PROBES = "/grader/worker", "/submission", "/grader/probes"
 MIB = 1 << 20
 
 
 def command(launch: Launch, fd: int) -> Command:
     """bubblewrap around the worker of one submission; `fd` is the worker's inherited socket."""
-    mounts = [("--ro-bind", launch.worker, WORKER), ("--ro-bind", launch.submission, SUBMISSION)]
-    if launch.extra_probes:
-        mounts.append(("--ro-bind", launch.extra_probes, PROBES))
+    sources = {WORKER: launch.worker, PROBES: launch.probes, SUBMISSION: launch.submission}
+    mounts = [("--ro-bind", source, target) for target, source in sources.items()]
     argument = launching.config(
         launch,
         SUBMISSION,
@@ -48,7 +47,7 @@ def command(launch: Launch, fd: int) -> Command:
         namespaced=True,
         drop_uid=os.geteuid() == 0,
         sweep=["/tmp", "/dev/shm"],
-        extra=PROBES if launch.extra_probes else None,
+        probes=PROBES,
     )
     argv = [sys.executable, "-B", f"{WORKER}/main.py", argument]
     shown = [part for option, source, target in mounts for part in (option, str(source), target)]

@@ -8,11 +8,12 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grader.rubric import Limits
+from grader.labs import Material
+from grader.policy import Limits
 
 PACKAGE = Path(__file__).resolve().parents[1]
 WORKER = PACKAGE / "worker"
@@ -26,7 +27,8 @@ class Launch:
     halves: dict[str, str]  # name of the half -> folder below the submission
     limits: Limits
     gpu: bool = False
-    extra_probes: Path | None = None  # a file of more probes, for tests
+    material: Material = field(default_factory=Material)
+    probes: Path = Path()  # a folder with the material's probes, once it is staged
     worker: Path = WORKER
 
 
@@ -45,11 +47,12 @@ def config(launch: Launch, submission: str, scratch: str, fd: int, **rest: Any) 
     return json.dumps(
         {
             "fd": fd,
-            "limits": asdict(launch.limits),
+            "limits": launch.limits.model_dump(),
             "halves": halves,
             "gpu": launch.gpu,
             "work": f"{scratch}/work",
-            "extra": None,
+            "modules": launch.material.modules,
+            "files": sorted(launch.material.files),
             **rest,
         }
     )
@@ -80,8 +83,7 @@ def environment(scratch: str) -> dict[str, str]:
 def plain_command(launch: Launch, scratch: str, fd: int, others: int) -> Command:
     """The worker as an ordinary process (--sandbox none); the user runs `others` threads beside it."""
     root = os.geteuid() == 0  # then the worker gets a real uid of its own, as no limit binds root
-    limits = asdict(launch.limits) | {"processes": launch.limits.processes + (0 if root else others)}
-    extra = str(launch.extra_probes) if launch.extra_probes else None
+    limits = launch.limits.model_dump() | {"processes": launch.limits.processes + (0 if root else others)}
     argument = config(
         launch,
         str(launch.submission),
@@ -90,7 +92,7 @@ def plain_command(launch: Launch, scratch: str, fd: int, others: int) -> Command
         namespaced=False,
         drop_uid=root,
         sweep=[scratch],
-        extra=extra,
+        probes=str(launch.probes),
         limits=limits,
     )
     return Command([sys.executable, "-B", str(launch.worker / "main.py"), argument], environment(scratch))

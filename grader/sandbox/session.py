@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from grader.labs import Material
+from grader.policy import Limits
 from grader.records import Verdict
-from grader.rubric import Limits
 from grader.worker import wire
 
 from . import bubblewrap, staging, user
@@ -32,8 +33,8 @@ NOTES_CAP = 1000  # imports that one probe may announce
 class Sandbox:
     """Runs the code of one submission. A context manager; calls come from the thread that entered it.
 
-    `halves` maps "task1" and "task2" to folders below `submission`. `extra_probes` is a file of more probes
-    that the worker is shown (tests use it). Raises SandboxUnavailable where `kind` does not work here.
+    `halves` maps "task1" and "task2" to folders below `submission`. `material` is what of the lab the worker
+    is shown. Raises SandboxUnavailable where `kind` does not work here.
     The worker starts when the context is entered and imports torch in the background until the first call.
     The thread that starts it must live as long: the kernel ends a sandbox with the thread that made it.
     """
@@ -43,13 +44,13 @@ class Sandbox:
         submission: Path,
         halves: dict[str, str],
         limits: Limits,
+        material: Material,
         kind: SandboxKind = SandboxKind.AUTO,
         gpu: bool = False,
-        extra_probes: Path | None = None,
     ) -> None:
         self.kind = resolve(kind, gpu)
         self.limits = limits
-        self._launch = Launch(Path(submission).resolve(), halves, limits, gpu, extra_probes)
+        self._launch = Launch(Path(submission).resolve(), halves, limits, gpu, material)
         self._staged: staging.Staged | None = None
         self._worker: Worker | None = None
         self._environment: dict[str, str] = {}

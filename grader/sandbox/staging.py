@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from .user import Account
 
 @dataclass
 class Staged:
-    """A launch whose files can be read by everyone, and the folder of the copies made for that."""
+    """A launch whose files the worker can read, and the folder of the copies made for that."""
 
     launch: Launch
     folder: Path | None = None
@@ -31,36 +32,31 @@ class Staged:
 
 
 def stage(launch: Launch, kind: SandboxKind) -> Staged:
-    """`launch` with a copy of each folder that others cannot read, where the worker will be another user."""
-    if kind is SandboxKind.USER:
-        return _stage_for_user(launch)
-    if kind is not SandboxKind.BUBBLEWRAP or os.geteuid() != 0:
-        return Staged(launch)
-    sources = {"submission": launch.submission, "worker": launch.worker, "extra_probes": launch.extra_probes}
-    closed = {name: path for name, path in sources.items() if path is not None and not readable(path)}
-    if not closed:
-        return Staged(launch)
-    folder = Path(tempfile.mkdtemp(prefix="ddpm-grader-"))
+    """`launch` with its probes in one folder, and a copy of each folder that the worker's user could not read."""
+    account = Account() if kind is SandboxKind.USER else None
+    folder = account.folder if account else Path(tempfile.mkdtemp(prefix="ddpm-grader-"))
+    staged = Staged(launch, folder if account is None else None, account)
     try:
-        copies: dict[str, Any] = {name: copy(path, folder / name) for name, path in closed.items()}
+        if account is None:
+            folder.chmod(0o711)
+        copies: dict[str, Any] = {"probes": _gather(launch.material.probes, folder / "probes")}
+        for name, path in {"submission": launch.submission, "worker": launch.worker}.items():
+            if account or (kind is SandboxKind.BUBBLEWRAP and os.geteuid() == 0 and not readable(path)):
+                copies[name] = copy(path, folder / name)
+        staged.launch = replace(launch, **copies)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        staged.close()
         raise
-    return Staged(replace(launch, **copies), folder)
+    return staged
 
 
-def _stage_for_user(launch: Launch) -> Staged:
-    """Copies of everything, in a folder of the account's: what lies around the sources may be closed to it."""
-    account = Account()
-    try:
-        sources = {"submission": launch.submission, "worker": launch.worker, "extra_probes": launch.extra_probes}
-        copies: dict[str, Any] = {
-            name: copy(path, account.folder / name) for name, path in sources.items() if path is not None
-        }
-    except BaseException:
-        account.close()
-        raise
-    return Staged(replace(launch, **copies), account=account)
+def _gather(files: Mapping[str, Path], target: Path) -> Path:
+    """A folder with a copy of each file under the name of its module."""
+    target.mkdir()
+    target.chmod(0o755)
+    for name, path in files.items():
+        copy(path, target / f"{name}.py")
+    return target
 
 
 def readable(path: Path) -> bool:

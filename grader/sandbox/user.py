@@ -159,7 +159,6 @@ def _below(folder: str, uid: int) -> Iterator[os.stat_result]:
 def start(launch: Launch, account: Account, fd: int, output: int) -> subprocess.Popen[bytes]:
     """Start the worker as the user of `account`."""
     scratch = str(account.scratch)
-    extra = str(launch.extra_probes) if launch.extra_probes else None
     argument = launching.config(
         launch,
         str(launch.submission),
@@ -168,7 +167,7 @@ def start(launch: Launch, account: Account, fd: int, output: int) -> subprocess.
         namespaced=False,
         drop_uid=False,
         sweep=[scratch],
-        extra=extra,
+        probes=str(launch.probes),
         user={
             "uid": account.uid,
             "shared": account.shared,

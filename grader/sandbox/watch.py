@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from grader.policy import Limits
 from grader.records import Verdict
-from grader.rubric import Limits
 
 KEPT = 64 << 10  # bytes of output kept
 POLL_S = 0.08

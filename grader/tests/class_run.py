@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from grader import cli
-from grader.classroom.cases import Case
-from grader.rubric import rubric
+from grader.judging.cases import Case
+from grader.lab import LAB
 
-CODE_ROWS = tuple(row.id for row in rubric() if row.is_code)
+CODE_ROWS = tuple(row.id for row in LAB.rubric if row.is_code)
 Graded = dict[str, Any]  # a result.json
 
 

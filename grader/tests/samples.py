@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from grader.lab import LAB
+from grader.labs import RubricRow
 from grader.records import Check, Diagnosis, Result, Row, Verdict
-from grader.rubric import RubricRow, rubric
 
-TITLES = {row.id: row.title for row in rubric()}
+TITLES = {row.id: row.title for row in LAB.rubric}
 
 LATER = "This version of the grader leaves the report to a person."
 
@@ -138,7 +139,7 @@ def mixed(folder: Path | None = None) -> Result:
         "device='cuda' at ddpm.py:12 was graded on the CPU",
     ]
     if folder:
-        from grader.figures import draw_forward_strip
+        from grader.lab.figures import draw_forward_strip
 
         draw_forward_strip(strip(), folder / "q_sample.png")
     return result
@@ -181,7 +182,7 @@ def strip(points: int = 2048) -> dict[int, np.ndarray]:
 
 def _result(name: str, row: Callable[[RubricRow], Row]) -> Result:
     judged = {"code": row, "extra": _left_alone}
-    rows = [judged.get(line.kind, _review)(line) for line in rubric()]
+    rows = [judged.get(line.kind, _review)(line) for line in LAB.rubric]
     return Result(
         name,
         "5f2a9c" + "0123456789" * 5 + "abcdefab",

@@ -93,7 +93,7 @@ def test_only_the_worker_the_students_own_check_and_the_fid_networks_import_torc
 
 def test_help_and_report_rendering_import_neither_torch_nor_matplotlib():
     code = (
-        "import sys; from grader.cli import main; import grader.report; main(['--help']); main(['--version']); "
+        "import sys; from grader.cli import main; import grader.output.report; main(['--help']); main(['--version']); "
         "print([name for name in ('torch', 'matplotlib', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from grader import cli
-from grader.classroom.builder import build, pack
 from grader.tests.fid_samples import save_pixels, small_weights
 from grader.tests.lab import load_half
+from grader.tools.builder import build, pack
 
 SIZE, T, STEP, COUNT = 8, 4, 12, 12
 RUNS = [("noise", "linear"), ("noise", "quad"), ("noise", "cosine"), ("x0", "linear"), ("mean", "linear")]

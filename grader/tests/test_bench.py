@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from grader.checks import Bench
+from grader.judging.bench import Bench
+from grader.lab import LAB
 from grader.records import Verdict
-from grader.rubric import load_policy
 from grader.sandbox import Answer, ProbeFailure
 
 
@@ -24,7 +24,7 @@ class Hanging:
 
 def test_code_that_hangs_twice_in_a_row_of_the_rubric_is_not_asked_again():
     sandbox = Hanging()
-    bench = Bench(sandbox, "task1", np.random.default_rng(0), load_policy())
+    bench = Bench(sandbox, "task1", np.random.default_rng(0), LAB.policy())
     verdicts = []
     for t in (0, 3, 1, 2, 3):
         try:

@@ -8,13 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from grader import cli, similarity
-from grader.classpage import link, misconceptions, render, row_lines, totals, write_class_page
-from grader.classroom.builder import build, pack
-from grader.classroom.variants import CASES
+from grader import cli
+from grader.lab import LAB
+from grader.lab.made_up.variants import CASES
+from grader.output.class_page import link, misconceptions, render, row_lines, totals, write_class_page
 from grader.records import Verdict
-from grader.similarity import LEAST, Likeness, fingerprints, likeness, shared
+from grader.submission import similarity
+from grader.submission.similarity import LEAST, Likeness, fingerprints, likeness, shared
 from grader.tests import samples
+from grader.tools.builder import build, pack
 
 
 class Page(HTMLParser):
@@ -112,7 +114,7 @@ def test_three_hundred_submissions_make_a_page_that_a_browser_takes(tmp_path):
 
 
 def test_a_page_that_fails_costs_no_grades(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("grader.classpage.render", lambda *_: 1 / 0)
+    monkeypatch.setattr("grader.output.class_page.render", lambda *_: 1 / 0)
     folder = build(tmp_path / "7")
     assert cli.main(["grade", str(folder), "--out", str(tmp_path / "out"), "--only", "task2.cosine"]) == 0
     assert "class.html was not written" in capsys.readouterr().err
@@ -127,7 +129,7 @@ def test_renamed_variables_are_found_and_independent_answers_are_not(tmp_path):
     for file in copied.rglob("*.py"):
         text = re.sub(r"\b(xt|x0|x_t|noise|eps|alpha|mean)\b", r"my_\1", file.read_text(encoding="utf-8"))
         file.write_text(text, encoding="utf-8")
-    found = likeness({"first": first, "second": pack(second, tmp_path / "second.zip"), "copied": copied})
+    found = likeness({"first": first, "second": pack(second, tmp_path / "second.zip"), "copied": copied}, LAB)
     [pair] = found.pairs
     assert {pair.left, pair.right} == {"first", "copied"}
     assert pair.share > 0.95
@@ -136,7 +138,7 @@ def test_renamed_variables_are_found_and_independent_answers_are_not(tmp_path):
 
 def test_the_labs_own_text_is_not_similar_code(tmp_path):
     empty = {"task1.q_sample": "raise NotImplementedError", "task2.cosine": "raise NotImplementedError"}
-    prints = [fingerprints(build(tmp_path / name, empty | {"task1.simplenet": "pass"})) for name in "ab"]
+    prints = [fingerprints(build(tmp_path / name, empty | {"task1.simplenet": "pass"}), LAB) for name in "ab"]
     own = sum(int(found.token_coverage) for found in prints[0].values())
     whole = sum(len(found.filtered_code) for found in prints[0].values())
     assert own < whole / 2
@@ -153,18 +155,18 @@ def test_files_that_are_no_python_are_left_out_of_the_comparison(tmp_path, conte
         for name in names
     }
     odd = build(tmp_path / "odd", files=files)
-    found = likeness({"odd": odd, "same": odd, "gone": tmp_path / "gone.zip", "right": build(tmp_path / "right")})
+    found = likeness({"odd": odd, "same": odd, "gone": tmp_path / "gone.zip", "right": build(tmp_path / "right")}, LAB)
     assert found.pairs == []
 
 
 def test_what_is_too_much_to_compare_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(similarity, "SECONDS", -1.0)
     folder = build(tmp_path / "a")
-    assert likeness({"a": folder, "b": folder}).left_out == 1
+    assert likeness({"a": folder, "b": folder}, LAB).left_out == 1
 
 
 def test_the_limit_lies_between_independent_answers_and_copies(tmp_path):
-    prints = [fingerprints(case.write(tmp_path)) for case in CASES[:6]]
+    prints = [fingerprints(case.write(tmp_path), LAB) for case in CASES[:6]]
     apart = max(shared(a, b) for number, a in enumerate(prints) for b in prints[number + 1 :])
     assert apart < LEAST - 0.2
     assert shared(prints[0], prints[0]) == 1.0

@@ -11,12 +11,12 @@ import time
 import pytest
 
 from grader import __version__
-from grader.classroom.builder import build, pack
 from grader.cli import main
+from grader.lab import LAB
 from grader.records import Verdict
-from grader.rubric import rubric
+from grader.tools.builder import build, pack
 
-CODE_ROWS = [row.id for row in rubric() if row.is_code]
+CODE_ROWS = [row.id for row in LAB.rubric if row.is_code]
 
 
 def result_of(out, name):
@@ -41,7 +41,7 @@ def test_the_solved_lab_earns_all_code_points_and_the_rest_waits_for_a_person(gr
     _, out, _ = graded
     result = result_of(out, "412551001")
     assert (result["points"], result["pending"], result["max"]) == (60, 50, 110)
-    judged = {*CODE_ROWS, "task1.fig_q_sample", *(row.id for row in rubric() if row.kind == "extra")}
+    judged = {*CODE_ROWS, "task1.fig_q_sample", *(row.id for row in LAB.rubric if row.kind == "extra")}
     assert {row["verdict"] for row in result["rows"] if row["id"] in judged} == {"passed"}
     assert {row["verdict"] for row in result["rows"] if row["id"] not in judged} == {"needs_review"}
     assert result["remarks"] == []
@@ -54,13 +54,13 @@ def test_the_result_says_how_it_came_about(graded):
     assert result["grader_version"] == __version__
     assert set(result["environment"]) == {"python", "torch", "device"}
     assert len(result["submission_sha256"]) == 64
-    assert [row["id"] for row in result["rows"]] == [row.id for row in rubric()]
+    assert [row["id"] for row in result["rows"]] == [row.id for row in LAB.rubric]
     assert all(0 <= check["points"] <= check["max"] for row in result["rows"] for check in row["checks"])
 
 
 def test_the_points_of_a_rows_checks_add_up_to_the_rubric(graded):
     _, out, _ = graded
-    points = {row.id: row.points for row in rubric()}
+    points = {row.id: row.points for row in LAB.rubric}
     for row in result_of(out, "412551001")["rows"]:
         if row["checks"]:
             assert sum(check["max"] for check in row["checks"]) == points[row["id"]], row["id"]
@@ -198,7 +198,7 @@ def test_a_fault_of_the_grader_costs_no_marks(tmp_path, monkeypatch):
     def broken(bench):
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setitem(__import__("grader.pipeline", fromlist=["JUDGES"]).JUDGES, "task2.cosine", broken)
+    monkeypatch.setitem(__import__("grader.running.grading", fromlist=["JUDGES"]).JUDGES, "task2.cosine", broken)
     out = tmp_path / "out"
     assert main(["grade", str(build(tmp_path / "solved")), "--out", str(out), "--only", "task2.cosine"]) == 3
     result = result_of(out, "solved")

@@ -11,13 +11,14 @@ import pytest
 from distributed import Client, LocalCluster
 
 from grader import cli
-from grader.classroom.builder import build, pack
-from grader.classroom.faults import differences
-from grader.cluster import STARTED, check_workers, grade_on_cluster
-from grader.pipeline import Order
-from grader.rubric import UsageError, load_policy, select_rows
-from grader.run import Task, claimed
+from grader.errors import UsageError
+from grader.lab import LAB
+from grader.running.class_run import Task, claimed
+from grader.running.cluster import STARTED, check_workers, grade_on_cluster
+from grader.running.grading import Order
 from grader.sandbox import SandboxKind
+from grader.tools.builder import build, pack
+from grader.tools.faults import differences
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets at the end of a cluster
 
@@ -51,7 +52,7 @@ def client():
 
 
 def order():
-    return Order(5, load_policy(), tuple(select_rows(["task2.cosine", "task2.add_noise"])), SandboxKind.BUBBLEWRAP)
+    return Order(LAB, 5, LAB.policy(), tuple(LAB.select(["task2.cosine", "task2.add_noise"])), SandboxKind.BUBBLEWRAP)
 
 
 def test_grades_of_a_cluster_are_those_of_one_process_byte_for_byte(handed_in, tmp_path, capsys):
@@ -137,7 +138,7 @@ def test_those_that_waited_behind_it_are_not_blamed(handed_in, tmp_path):
 
 
 def test_no_scheduler_at_the_address_is_said(handed_in, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("grader.cluster.PATIENCE", "1s")
+    monkeypatch.setattr("grader.running.cluster.PATIENCE", "1s")
     code = cli.main(["grade", str(handed_in[0]), "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"])
     assert code == cli.USAGE
     assert "dask scheduler" in capsys.readouterr().err
@@ -145,7 +146,7 @@ def test_no_scheduler_at_the_address_is_said(handed_in, tmp_path, capsys, monkey
 
 def test_a_gpu_that_no_worker_announces_is_said(client):
     with pytest.raises(UsageError, match="GPU=1"):
-        check_workers(client, Order(5, load_policy(), (), SandboxKind.BUBBLEWRAP, gpu=True))
+        check_workers(client, Order(LAB, 5, LAB.policy(), (), SandboxKind.BUBBLEWRAP, gpu=True))
 
 
 def test_workers_of_many_threads_are_refused():

@@ -13,10 +13,12 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from PIL import Image
 
 from grader import cli
-from grader.checks import Bench
-from grader.checks.companions_images import judge_diffusers_parity
-from grader.classroom.cases import Case
-from grader.classroom.mistakes_companions_images import (
+from grader.judging.bench import Bench
+from grader.judging.cases import Case
+from grader.lab import LAB
+from grader.lab.checks.companions_images import judge_diffusers_parity
+from grader.lab.diagnosis import CATALOGUE
+from grader.lab.made_up.mistakes_companions_images import (
     CASES,
     CLASSES,
     LEFT_ALONE,
@@ -25,10 +27,8 @@ from grader.classroom.mistakes_companions_images import (
     STYLES,
     WITHOUT_FILE,
 )
-from grader.diagnosis import CATALOGUE
+from grader.lab.release import release
 from grader.records import Verdict
-from grader.release import release
-from grader.rubric import load_policy
 from grader.sandbox import Answer
 from grader.tests.class_run import account, rows_of
 from grader.tests.lab import SOLUTIONS, load_half
@@ -148,7 +148,7 @@ def test_without_diffusers_the_row_is_skipped_and_says_so():
         def call(self, *arguments):
             return Answer({"installed": False})
 
-    bench = Bench(Sandbox(), "task2", np.random.default_rng(0), load_policy())
+    bench = Bench(Sandbox(), "task2", np.random.default_rng(0), LAB.policy())
     judgement = judge_diffusers_parity(bench)
     assert {check.verdict for check in judgement.checks} == {Verdict.SKIPPED}
     assert "diffusers is not installed where submissions run (pip install diffusers)" in judgement.checks[0].message

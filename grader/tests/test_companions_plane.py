@@ -13,11 +13,14 @@ import pytest
 import torch
 from nbgrader.nbgraderformat import MetadataValidator
 
-from grader import cli, reference
-from grader import golden_companions_plane as golden
-from grader.checks.companions_plane import draws_for
-from grader.classroom.cases import Case
-from grader.classroom.mistakes_companions_plane import (
+from grader import cli
+from grader.judging.cases import Case
+from grader.lab import golden_companions_plane as golden
+from grader.lab import reference
+from grader.lab.checks.companions_plane import draws_for
+from grader.lab.diagnosis import CATALOGUE
+from grader.lab.edition import check, pack
+from grader.lab.made_up.mistakes_companions_plane import (
     CASES,
     CHAIN,
     LEFT_ALONE,
@@ -26,14 +29,12 @@ from grader.classroom.mistakes_companions_plane import (
     TRAIN,
     WITHOUT_WARMUP,
 )
-from grader.classroom.styles_companions_plane import CASES as RIGHT
-from grader.diagnosis import CATALOGUE
-from grader.reference import Schedule
-from grader.release import ROOT, release
-from grader.student_edition import check, pack
+from grader.lab.made_up.styles_companions_plane import CASES as RIGHT
+from grader.lab.reference import Schedule
+from grader.lab.release import ROOT, release
+from grader.lab.torch_draws import TorchGenerator
 from grader.tests.class_run import account, rows_of
 from grader.tests.lab import load_half
-from grader.torch_draws import TorchGenerator
 
 ROWS = ("extra.train_step", "extra.sampler_loop", "extra.forward_step", "extra.naive_skip")
 NOTEBOOK = "2d_plot_diffusion_todo/companions.ipynb"

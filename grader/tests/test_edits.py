@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grader.edits import edits_outside_todos
+from grader.submission.changed_lines import edits_outside_todos
 
 RELEASED = '''"""A file of the lab."""
 import torch

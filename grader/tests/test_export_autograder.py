@@ -14,13 +14,13 @@ import jsonschema
 import pytest
 
 from grader import cli
-from grader.classroom.builder import build, pack
-from grader.export.autograde import LATE, RUNNING, STOPPED, Layout, read_name, read_settings, sandbox_kind
-from grader.export.autograder import requirements, write_autograder
-from grader.release import release
-from grader.rubric import rubric
+from grader.lab import LAB
+from grader.lab.release import release
+from grader.output.formats.autograde import LATE, RUNNING, STOPPED, Layout, read_name, read_settings, sandbox_kind
+from grader.output.formats.autograder import requirements, write_autograder
 from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
 from grader.tests.test_export_gradescope import SCHEMA
+from grader.tools.builder import build, pack
 
 METADATA = {
     "id": 123456,
@@ -89,8 +89,8 @@ def run(layout, **environment):
 def results(layout):
     data = json.loads(layout.results.read_text(encoding="utf-8"))
     jsonschema.validate(data, SCHEMA)
-    with_points = {row.id for row in rubric() if row.points}
-    companions = {row.id for row in rubric()} - with_points  # told only where they were tried
+    with_points = {row.id for row in LAB.rubric if row.points}
+    companions = {row.id for row in LAB.rubric} - with_points  # told only where they were tried
     assert with_points <= set(verdicts(data)) <= with_points | companions
     assert len(verdicts(data)) == len(data["tests"])
     return data

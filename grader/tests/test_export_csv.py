@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 from grader import cli
-from grader.export.lms import to_csv
-from grader.export.manual import with_manual
+from grader.lab import LAB
+from grader.output.formats.lms import to_csv
+from grader.output.formats.manual import with_manual
 from grader.records import Verdict
-from grader.rubric import rubric
 from grader.tests import samples
 
-ROWS = [row.id for row in rubric() if row.points]
+ROWS = [row.id for row in LAB.rubric if row.points]
 
 
 def write_class(out, results):
@@ -43,7 +43,7 @@ def test_a_line_a_submission_with_points_per_row_and_the_total():
 
 def test_rows_that_wait_for_a_person_are_empty_and_not_zero():
     line = read(to_csv([samples.full()]))[0]
-    assert [row for row in ROWS if line[row] == ""] == [row.id for row in rubric() if row.points and not row.is_code]
+    assert [row for row in ROWS if line[row] == ""] == [row.id for row in LAB.rubric if row.points and not row.is_code]
 
 
 def test_lines_end_in_crlf_and_nothing_else_does():

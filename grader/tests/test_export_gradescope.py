@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from grader import cli
-from grader.export.gradescope import VISIBILITIES, to_gradescope
+from grader.output.formats.gradescope import VISIBILITIES, to_gradescope
 from grader.records import Check, Result, Row, Verdict
 from grader.tests import samples
 

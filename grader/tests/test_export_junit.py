@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from junitparser import Error, Failure, JUnitXml, Skipped
 
-from grader.export.junit import ELEMENT, to_junit
+from grader.output.formats.junit import ELEMENT, to_junit
 from grader.records import Result, Row, Verdict
 from grader.tests import samples
 

@@ -8,13 +8,13 @@ import pytest
 from cmarkgfm.cmark import Options
 
 from grader import cli
-from grader.classroom.builder import build, pack
-from grader.export.annotations import command, to_commands
-from grader.export.markdown import LIMIT, code, code_block, prose, to_markdown
+from grader.errors import UsageError
+from grader.lab.release import release_halves
+from grader.output.formats.annotations import command, to_commands
+from grader.output.formats.markdown import LIMIT, code, code_block, prose, to_markdown
 from grader.records import Diagnosis, Result, Row, Verdict
-from grader.release import release_halves
-from grader.rubric import UsageError
 from grader.tests import samples
+from grader.tools.builder import build, pack
 
 TRICKS = (
     "@octocat",

@@ -3,8 +3,8 @@
 import json
 import shutil
 
-from grader.classroom import faults
-from grader.classroom.crowd import crowd
+from grader.tools import faults
+from grader.tools.crowd import crowd
 
 
 def test_a_few_kills_leave_the_class_as_it_would_have_been(tmp_path):

@@ -12,12 +12,12 @@ import torch
 from fid_samples import make_images, small_weights
 from safetensors.torch import save_file
 
+from grader.errors import UsageError
 from grader.fid import weights as weights_module
 from grader.fid.extractor import Extractor, memory_kept
 from grader.fid.images import decode
 from grader.fid.inception import Inception
 from grader.fid.weights import FILE, default_weights, find_weights, load_weights, seeded_inception
-from grader.rubric import UsageError
 from grader.tests.memory import faults_of_new_tensors, resident_pages
 
 

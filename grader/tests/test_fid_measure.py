@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from fid_samples import make_images, save_pixels, small_weights
 from PIL import Image
 
 from grader.cli import main
+from grader.errors import UsageError
 from grader.fid import cache as cache_module
 from grader.fid.extractor import Extractor
 from grader.fid.frechet import frechet_distance, from_features, kernel_distance
@@ -21,10 +21,10 @@ from grader.fid.images import NotMeasurable, decode
 from grader.fid.measure import measure
 from grader.fid.record import Outcome, Trust, reached
 from grader.fid.weights import FILE, seeded_inception
-from grader.rubric import UsageError, load_policy
+from grader.lab import LAB
 
-POLICY = load_policy()
-FEW = replace(POLICY, fid=replace(POLICY.fid, images=40, replicates=20))
+POLICY = LAB.policy().fid
+FEW = POLICY.model_copy(update={"images": 40, "replicates": 20})
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_an_interval_reaches_every_range_that_it_touches():
 
 def test_a_straddled_threshold_is_not_tossed_for(run):
     fid = run().fid
-    near = replace(FEW, fid=replace(FEW.fid, thresholds=(fid * 1.0001,), points=(20.0,)))
+    near = FEW.model_copy(update={"thresholds": (fid * 1.0001,), "points": (20.0,)})
     report = run(policy=near)
     assert report.needs_review
     assert [way.points for way in report.points_if] == [20, 0]
@@ -138,7 +138,7 @@ def test_a_straddled_threshold_is_not_tossed_for(run):
 def test_an_instructors_thresholds_count_and_broken_ones_are_refused(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text("[fid]\nthresholds = [50]\npoints = [12]\n")
-    assert load_policy(file).fid.thresholds == (50.0,)
+    assert LAB.policy(file).fid.thresholds == (50.0,)
     for broken in (
         "thresholds = [20, 15]",
         "points = [20]",
@@ -149,7 +149,7 @@ def test_an_instructors_thresholds_count_and_broken_ones_are_refused(tmp_path):
     ):
         file.write_text(f"[fid]\n{broken}\n")
         with pytest.raises(UsageError, match=r"the policy's \[fid\]"):
-            load_policy(file)
+            LAB.policy(file)
 
 
 # --- images that must not earn points
@@ -179,7 +179,7 @@ def test_disguised_images_of_the_reference_earn_nothing(run, world, tmp_path):
 def test_a_few_copies_are_a_note(run, world, tmp_path):
     shutil.copytree(world / "generated", tmp_path / "generated")
     shutil.copy(world / "real" / "00007.png", tmp_path / "generated" / "00000.png")
-    lenient = replace(FEW, fid=replace(FEW.fid, copies=0.03))
+    lenient = FEW.model_copy(update={"copies": 0.03})
     flag = of(run(tmp_path / "generated", policy=lenient))["copies"]
     assert (flag.severity, flag.files) == ("note", ("00000.png",))
 

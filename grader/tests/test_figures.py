@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grader.figures import _finite, _limit, draw_forward_strip
+from grader.lab.figures import _finite, _limit, draw_forward_strip
 from grader.tests import samples
 
 
@@ -33,7 +33,7 @@ def test_threads_draw_what_one_would(tmp_path):
 
 
 def test_pyplot_which_knows_one_thread_only_is_not_imported():
-    code = "import sys, grader.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, grader.lab.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

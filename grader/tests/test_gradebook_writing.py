@@ -17,9 +17,11 @@ from grader import cli
 from grader.desk import evidence, gradebook
 from grader.desk.course import ASSIGNMENT, NOTEBOOK, Course, cell_name, gradebook_url, student_id, without_password
 from grader.desk.gradebook import opened, typed, write_class
+from grader.errors import UsageError
+from grader.lab import LAB
+from grader.labs import RubricRow
 from grader.records import Row, Verdict
-from grader.rubric import RubricRow, UsageError, rubric
-from grader.run import graded
+from grader.running.class_run import graded
 from grader.tests.desk_class import (
     HOSTILE_ID,
     binaries,
@@ -62,7 +64,7 @@ def grades_of(out, url, name):
     with opened(Course.of(out, url)) as book:
         notebook = book.find_submission_notebook(NOTEBOOK, ASSIGNMENT, student_id(name))
         comments = {comment.name: comment for comment in notebook.comments}
-        names = {cell_name(row.id): row.id for row in rubric()}
+        names = {cell_name(row.id): row.id for row in LAB.rubric}
         yield {names[grade.name]: (grade, comments[grade.name]) for grade in notebook.grades if grade.name in names}
         book.db.commit()
 
@@ -81,7 +83,7 @@ def test_every_row_has_its_automatic_score_and_those_for_a_person_wait(out, url)
     assert fill(out, url) == 3
     result = next(one for one in graded(out) if one.id == "412551014")
     with grades_of(out, url, result.id) as rows:
-        assert set(rows) == {row.id for row in rubric()}
+        assert set(rows) == {row.id for row in LAB.rubric}
         for row in result.rows:
             grade, _ = rows[row.id]
             waits = row.verdict in (Verdict.NEEDS_REVIEW, Verdict.GRADER_ERROR)
@@ -137,7 +139,7 @@ def test_a_row_that_is_not_judged_any_more_keeps_no_old_score(out):
 def test_a_rubric_that_grows_reaches_students_who_are_in_the_gradebook(out, url, monkeypatch):
     fill(out, url)
     type_in(out, url, "412551014", "task2.fid", 15, "stays")
-    grown = (*rubric(), RubricRow("task2.extra_figure", 5, "another figure", "report"))
+    grown = (*LAB.rubric, RubricRow("task2.extra_figure", 5, "another figure", "report"))
     monkeypatch.setattr(gradebook, "rubric", lambda: grown)
     result = next(one for one in graded(out) if one.id == "412551014")
     write_result(out, replace(result, rows=[*result.rows, Row("task2.extra_figure", 5, Verdict.NEEDS_REVIEW)]))
@@ -186,7 +188,7 @@ def test_the_evidence_says_what_was_expected_and_shows_figures_and_pages(out):
     notebook = nbformat.read(out / "desk" / "autograded" / "412551014" / ASSIGNMENT / "evidence.ipynb", as_version=4)
     nbformat.validate(notebook)
     cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
-    assert set(cells) == {cell_name(row.id) for row in rubric() if row.points}  # the companions were left alone
+    assert set(cells) == {cell_name(row.id) for row in LAB.rubric if row.points}  # the companions were left alone
     assert next(iter(cells)) == "task1-compute_loss"  # what waits for a person comes first
     assert all(cell.metadata.nbgrader.grade and cell.metadata.nbgrader.solution for cell in cells.values())
     told = cells["task1-p_sample"].source

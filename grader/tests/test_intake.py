@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from grader import archive, intake
-from grader.encodings import guess, recode
-from grader.intake import Unreadable, stage, submission_id
+from grader.lab import LAB
+from grader.submission import archive
+from grader.submission import unpack as intake
+from grader.submission.encodings import guess, recode
+from grader.submission.unpack import Unreadable, stage, submission_id
 
 T1, T2 = "2d_plot_diffusion_todo", "image_diffusion_todo"
 PDF = b"%PDF-1.4\n"
@@ -46,12 +48,12 @@ def foldered(path: Path, files: dict) -> Path:
 @pytest.fixture
 def staged(tmp_path):
     count = iter(range(100))
-    return lambda path: stage(path, tmp_path / f"staged{next(count)}")
+    return lambda path: stage(path, tmp_path / f"staged{next(count)}", LAB)
 
 
 def refused(path: Path, tmp_path: Path) -> str:
     with pytest.raises(Unreadable) as caught:
-        stage(path, tmp_path / "staged")
+        stage(path, tmp_path / "staged", LAB)
     assert str(tmp_path) not in str(caught.value)  # no paths of this machine
     return str(caught.value)
 
@@ -116,13 +118,13 @@ def test_junk_is_left_out(tmp_path, staged):
     ],
 )
 def test_submission_id(name, expected):
-    assert submission_id(Path("somewhere") / name) == expected
+    assert submission_id(Path("somewhere") / name, LAB.suffix) == expected
 
 
 def test_submission_id_of_a_folder_is_its_name(tmp_path, monkeypatch):
     (tmp_path / "412551014_lab1").mkdir()
     monkeypatch.chdir(tmp_path / "412551014_lab1")
-    assert submission_id(Path()) == "412551014_lab1"
+    assert submission_id(Path(), LAB.suffix) == "412551014_lab1"
 
 
 @pytest.mark.parametrize(
@@ -530,7 +532,7 @@ def test_random_damage_never_escapes_as_another_error(tmp_path):
     for position in range(0, len(whole), 3):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xA5]) + whole[position + 1 :])
         try:
-            stage(path, tmp_path / f"s{position}")
+            stage(path, tmp_path / f"s{position}", LAB)
         except Unreadable:
             continue
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from grader import cli
-from grader.classroom import hostile, messy
-from grader.classroom.builder import build
+from grader.lab.made_up import hostile, messy
 from grader.tests.class_run import CODE_ROWS, account, rows_of
+from grader.tools.builder import build
 
 
 def grade(paths, out, *options):

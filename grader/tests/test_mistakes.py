@@ -6,16 +6,16 @@ import json
 import pytest
 
 from grader import cli
-from grader.classroom.cases import Case
-from grader.classroom.mistakes_task1 import CASES as TASK1
-from grader.classroom.mistakes_task2 import CASES as TASK2
-from grader.diagnosis import CATALOGUE
-from grader.rubric import rubric
+from grader.judging.cases import Case
+from grader.lab import LAB
+from grader.lab.diagnosis import CATALOGUE
+from grader.lab.made_up.mistakes_task1 import CASES as TASK1
+from grader.lab.made_up.mistakes_task2 import CASES as TASK2
 from grader.tests.class_run import account, assert_only_this_row_suffers, grade_cases, rows_of
 
 CASES = (*TASK1, *TASK2)
 BY_NAME = {case.name: case for case in CASES}
-CODE_ROWS = [row.id for row in rubric() if row.is_code]
+CODE_ROWS = [row.id for row in LAB.rubric if row.is_code]
 PLACEHOLDERS = (
     "simplenet-placeholder",
     "q_sample-placeholder",

@@ -8,7 +8,7 @@ import pytest
 from nbgrader.nbgraderformat import MetadataValidator
 from nbgrader.utils import compute_checksum
 
-from grader.release import ROOT
+from grader.lab.release import ROOT
 
 NOTEBOOK = "2d_plot_diffusion_todo/ddpm_tutorial.ipynb"
 EDITIONS = ["solutions", "."]

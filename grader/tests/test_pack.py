@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from grader.intake import stage
-from grader.student_edition import pack
+from grader.lab import LAB
+from grader.lab.edition import pack
+from grader.submission.unpack import stage
 
 T1, T2 = pack.HALVES
 FILES = {
@@ -59,7 +60,7 @@ def test_the_zip_holds_what_is_handed_in(folder, capsys, tmp_path_factory):
     assert f"left out {T1}/secret.py: a link or special file\n" in out
     assert "wrote 412551014_lab1.zip: 8 files, " in out
     assert not list(folder.glob("*.part"))
-    found = stage(folder / "412551014_lab1.zip", tmp_path_factory.mktemp("staged") / "s")
+    found = stage(folder / "412551014_lab1.zip", tmp_path_factory.mktemp("staged") / "s", LAB)
     assert (found.id, set(found.halves), found.remarks) == ("412551014", {"task1", "task2"}, [])
 
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from grader import cli
-from grader.artifacts.pages import MOST, Pages
-from grader.classroom.builder import build
+from grader.running.report_pages import MOST, Pages
+from grader.tools.builder import build
 
 TEXTS = (
     "Task 1: the Swiss roll",

@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from grader import reference
-from grader.reference import Schedule
+from grader.lab import reference
+from grader.lab.reference import Schedule
 from grader.tests.lab import load_half
 
 RANGES = {10: (0.01, 0.3), 1000: (1e-4, 0.02)}

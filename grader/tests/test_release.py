@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from grader import release as release_module
-from grader import todo
-from grader.release import HALVES, MANIFEST, ROOT, check_for_leaks, clear_source, release, release_halves
-from grader.rubric import UsageError, rubric
+from grader.errors import UsageError
+from grader.lab import LAB
+from grader.lab import release as release_module
+from grader.lab.release import HALVES, MANIFEST, ROOT, check_for_leaks, clear_source, release, release_halves
+from grader.submission import todo
 
-CODE_ROWS = {row.id for row in rubric() if row.is_code}
-TODO_ROWS = CODE_ROWS | {row.id for row in rubric() if row.kind == "extra"}
+CODE_ROWS = {row.id for row in LAB.rubric if row.is_code}
+TODO_ROWS = CODE_ROWS | {row.id for row in LAB.rubric if row.kind == "extra"}
 TRIVIAL = {"returnx", "returnloss", "returnxt", "else:", "try:"}
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from grader.lab import LAB
+from grader.output.report import maths, parts, render, write_report
 from grader.records import Check, Diagnosis, Result, Row, Verdict
-from grader.report import maths, parts, render, write_report
 from grader.tests import samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -105,7 +106,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(tmp_path: Path):
-    return lambda result: Page(render(result, tmp_path, samples.TITLES))
+    return lambda result: Page(render(result, tmp_path, LAB))
 
 
 def section(page: Page, title: str, after: str) -> str:
@@ -244,7 +245,7 @@ def test_every_verdict_and_message_reaches_the_page(page, sample):
     result = sample()
     text = page(result).text
     for row in result.told:
-        assert samples.TITLES[row.id] in text
+        assert LAB[row.id] in text
         assert row.verdict.value.replace("_", " ") in text
         for line in row.message.split("\n"):
             assert line.partition(": ")[2] in text or row.diagnosis
@@ -315,7 +316,7 @@ def test_hostile_text_becomes_text(tmp_path, page):
 
 
 def test_controls_and_overrides_are_spelt_out(tmp_path):
-    html = render(samples.hostile(), tmp_path, samples.TITLES)
+    html = render(samples.hostile(), tmp_path, LAB)
     steering = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
     assert not re.search(steering, html)
     assert "⟨U+202E⟩gnp.exe⟨U+2066⟩" in html
@@ -327,14 +328,14 @@ def test_long_text_is_cut(tmp_path):
     result = Result(
         "1", "", "", 0, "", {}, [Row("task1.x", 1, Verdict.CRASHED, message="m" * 10**6)], remarks=["r" * 10**6] * 1000
     )
-    html = render(result, tmp_path, {})
+    html = render(result, tmp_path, LAB)
     assert len(html) < 80_000
     assert "m … (996,000 more characters)" in html
     assert "… and 940 more" in html
 
 
 def test_the_policy_forbids_scripts_and_remote_loads(tmp_path):
-    html = render(samples.full(), tmp_path, samples.TITLES)
+    html = render(samples.full(), tmp_path, LAB)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]
     assert re.sub(r"sha256-[\w+/=]+", "sha256-X", policy) == (
         "default-src 'none'; img-src data:; style-src 'sha256-X'; base-uri 'none'; form-action 'none'"
@@ -343,7 +344,7 @@ def test_the_policy_forbids_scripts_and_remote_loads(tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_no_script_runs_and_nothing_is_fetched_in_chromium(tmp_path):
-    path = write_report(samples.hostile(tmp_path), tmp_path, samples.TITLES)
+    path = write_report(samples.hostile(tmp_path), tmp_path, LAB)
     log = tmp_path / "net.json"
     seen = Page(dumped(path, tmp_path, f"--log-net-log={log}"))
     assert seen.title == Page(path.read_text("utf-8")).title
@@ -355,7 +356,7 @@ def test_no_script_runs_and_nothing_is_fetched_in_chromium(tmp_path):
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("sample", [samples.mixed, samples.hostile])
 def test_nothing_sticks_out_of_a_phone_and_the_style_applies(tmp_path, sample):
-    html = render(sample(tmp_path), tmp_path, samples.TITLES)
+    html = render(sample(tmp_path), tmp_path, LAB)
     frame = tmp_path / "frame.html"
     frame.write_text(
         f"""<iframe id=f width=360 height=800 style="border:0" srcdoc="{escape(html)}"></iframe>
@@ -386,16 +387,16 @@ def test_a_result_survives_json_and_renders_the_same(tmp_path):
     for result in (samples.full(), samples.untouched(), samples.broken(), samples.mixed(), samples.hostile()):
         again = Result.from_json(result.to_json())
         assert again == result
-        assert render(again, tmp_path, samples.TITLES) == render(result, tmp_path, samples.TITLES)
+        assert render(again, tmp_path, LAB) == render(result, tmp_path, LAB)
 
 
 def test_a_report_takes_under_50_ms(tmp_path):
     result = samples.mixed(tmp_path)
-    render(result, tmp_path, samples.TITLES)
+    render(result, tmp_path, LAB)
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        render(result, tmp_path, samples.TITLES)
+        render(result, tmp_path, LAB)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.05
 
@@ -404,7 +405,7 @@ def test_neither_torch_nor_matplotlib_is_imported():
     code = (
         "import sys; from pathlib import Path; from grader import report, summary;"
         "from grader.tests import samples; summary.table([samples.full()], True);"
-        "report.render(samples.full(), Path(), {});"
+        "report.render(samples.full(), Path(), LAB);"
         "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[2]

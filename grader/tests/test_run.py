@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from grader import cli, handed_in, run
-from grader.classroom.builder import build, pack
-from grader.pipeline import Order
-from grader.rubric import UsageError, load_policy, select_rows
-from grader.run import Task
+from grader import cli
+from grader.errors import UsageError
+from grader.lab import LAB
+from grader.running import class_run as run
+from grader.running.class_run import Task
+from grader.running.grading import Order
 from grader.sandbox.watch import descendants
+from grader.submission import resubmissions as handed_in
+from grader.tools.builder import build, pack
 
 ONLY = ["--only", "task2.cosine"]
 WRONG = {"task2.cosine": "betas = torch.linspace(1e-4, 0.02, num_train_timesteps)"}
@@ -94,14 +97,14 @@ def test_where_the_times_do_not_tell_both_are_graded_and_a_person_is_asked(right
 
 def test_the_same_file_twice_is_one_submission(right, tmp_path):
     copy = shutil.copy(right, tmp_path / "7_lab1-2.zip")
-    [task] = handed_in.tasks_of([right, Path(copy)])
+    [task] = handed_in.tasks_of([right, Path(copy)], LAB)
     assert (task.id, task.remarks) == ("7", [])
 
 
 def test_an_id_that_is_a_name_of_ours_gets_a_number(tmp_path):
     for name in ("earlier", "Desk", "run.json", "8"):
         (tmp_path / name).mkdir()
-    tasks = handed_in.tasks_of([tmp_path / name for name in ("earlier", "Desk", "run.json", "8")])
+    tasks = handed_in.tasks_of([tmp_path / name for name in ("earlier", "Desk", "run.json", "8")], LAB)
     assert [task.id for task in tasks] == ["earlier~2", "Desk~2", "run.json~2", "8"]
 
 
@@ -132,7 +135,7 @@ def test_a_result_in_which_the_grader_failed_is_graded_again(right, tmp_path, mo
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setitem(__import__("grader.pipeline", fromlist=["JUDGES"]).JUDGES, "task2.cosine", broken)
+        patch.setitem(__import__("grader.running.grading", fromlist=["JUDGES"]).JUDGES, "task2.cosine", broken)
         grade(out, right, code=cli.FAULT)
     grade(out, right)
     assert points(out) == 4
@@ -262,7 +265,7 @@ def test_a_full_disk_leaves_whole_results_only(right, tmp_path):
 
 def test_a_class_takes_no_more_than_its_jobs_at_a_time(tmp_path, monkeypatch):
     """However large the class: nothing is queued that has not begun."""
-    order = Order(0, load_policy(), tuple(select_rows(["task2.cosine"])))
+    order = Order(LAB, 0, LAB.policy(), tuple(LAB.select(["task2.cosine"])))
     begun = []
 
     class Stop(Exception):

@@ -9,29 +9,29 @@ import sys
 import sysconfig
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from grader.lab import LAB
 from grader.records import Verdict
-from grader.rubric import load_policy
 from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, SandboxUnavailable, bubblewrap, launch
 from grader.sandbox.launch import environment
 from grader.sandbox.watch import descendants
 
-LIMITS = replace(
-    load_policy().limits,
-    import_s=40.0,
-    probe_s=40.0,
-    memory_mib=1536,
-    total_memory_mib=2048,
-    scratch_mib=48,
-    file_mib=16,
-    output_mib=2,
-    answer_mib=4,
-    processes=32,
+LIMITS = LAB.policy().limits.model_copy(
+    update={
+        "import_s": 40.0,
+        "probe_s": 40.0,
+        "memory_mib": 1536,
+        "total_memory_mib": 2048,
+        "scratch_mib": 48,
+        "file_mib": 16,
+        "output_mib": 2,
+        "answer_mib": 4,
+        "processes": 32,
+    }
 )
 
 PROBES = '''
@@ -293,7 +293,11 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(submission: Path, kind: SandboxKind = SandboxKind.BUBBLEWRAP, **limits: float) -> Sandbox:
     return Sandbox(
-        submission, {"one": "one", "two": "two"}, replace(LIMITS, **limits), kind, extra_probes=submission / "probes.py"
+        submission,
+        {"one": "one", "two": "two"},
+        LIMITS.model_copy(update=limits),
+        kind,
+        material=LAB.material.with_probes(submission / "probes.py"),
     )
 
 

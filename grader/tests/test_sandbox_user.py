@@ -13,18 +13,18 @@ import sysconfig
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from grader.classroom.builder import build
+from grader.lab import LAB
 from grader.records import Verdict
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind, SandboxUnavailable, launch, resolve, user
 from grader.sandbox.guard import processes
 from grader.sandbox.launch import environment
 from grader.sandbox.watch import descendants
 from grader.tests.test_sandbox import ATTACK, LIMITS, PROBES, failure, run
+from grader.tools.builder import build
 
 MORE = """
 
@@ -164,9 +164,9 @@ def make(submission: Path, **limits: float) -> Sandbox:
     return Sandbox(
         submission,
         {"one": "one", "two": "two"},
-        replace(LIMITS, **limits),
+        LIMITS.model_copy(update=limits),
         SandboxKind.USER,
-        extra_probes=submission / "probes.py",
+        material=LAB.material.with_probes(submission / "probes.py"),
     )
 
 

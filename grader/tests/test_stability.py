@@ -1,8 +1,8 @@
 """The same submission gets the same points under every seed of the judge; `make stability` tries a hundred."""
 
-from grader.classroom import stability
-from grader.classroom.cases import Case
+from grader.judging.cases import Case
 from grader.sandbox import SandboxKind
+from grader.tools import stability
 
 SEEDS = range(100, 106)
 

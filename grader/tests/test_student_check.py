@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from grader import golden_public, release
-from grader.student_edition import check, half, task1, task2
+from grader.lab import golden_public, release
+from grader.lab.edition import check, half, task1, task2
 
 ROOT = Path(__file__).parents[2]
 SOLUTIONS = ROOT / "solutions"
@@ -62,9 +62,9 @@ def test_every_seed_passes(row, solved, monkeypatch):
 
 
 def test_rows_are_those_of_the_rubric():
-    from grader.rubric import rubric
+    from grader.lab import LAB
 
-    assert list(check.ROWS) == [row.id for row in rubric() if row.is_code and not row.id.startswith("extra.")]
+    assert list(check.ROWS) == [row.id for row in LAB.rubric if row.is_code and not row.id.startswith("extra.")]
 
 
 # --- obviously wrong answers, each given in place of the solution's method -----------------------------

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from grader.lab import LAB
+from grader.output.summary import cells, table, what_went_wrong, write_summary
 from grader.records import Result, Row, Verdict
-from grader.rubric import rubric
-from grader.summary import cells, field, table, visible, what_went_wrong, write_summary
 from grader.tests import samples
+from grader.text import field, visible
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -27,7 +28,7 @@ def test_a_line_a_submission_and_pending_rows_are_empty(tmp_path):
         "points",
         "pending",
         "max",
-        *(row.id for row in rubric() if row.points),
+        *(row.id for row in LAB.rubric if row.points),
         "companions",
         "needs_person",
         "problem",

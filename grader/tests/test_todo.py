@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.todo import Block, Given, blocks, split
+from grader.submission.todo import Block, Given, blocks, split
 
 TEXT = """import torch
 

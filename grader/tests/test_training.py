@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from grader import reference
-from grader.checks.base import Bench
-from grader.checks.training import FULL, TRAINING, judge_strip, judge_training
-from grader.classroom.builder import build
 from grader.cli import main
-from grader.diagnosis import diagnose
-from grader.plane import chamfer_distance, swiss_roll
+from grader.judging.bench import Bench
+from grader.judging.diagnosis import diagnose
+from grader.lab import LAB, reference
+from grader.lab.checks.training import FULL, TRAINING, judge_strip, judge_training
+from grader.lab.reference import Schedule
+from grader.lab.swiss_roll import chamfer_distance, swiss_roll
 from grader.records import Row, Verdict
-from grader.reference import Schedule
-from grader.rubric import load_policy
 from grader.sandbox import Answer
 from grader.tests.lab import load_half
+from grader.tools.builder import build
 
 STEPS = TRAINING["steps"]
 
@@ -61,7 +60,7 @@ class QSample:
 
 
 def row_of(row_id, judge, sandbox, seed=0):
-    judgement = judge(Bench(sandbox, "task1", np.random.default_rng(seed), load_policy()))
+    judgement = judge(Bench(sandbox, "task1", np.random.default_rng(seed), LAB.policy()))
     found = diagnose(row_id, judgement.observations)
     return Row.from_checks(row_id, 10, judgement.checks), [diagnosis.id for diagnosis in found]
 

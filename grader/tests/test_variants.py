@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from grader.classroom.variants import BY_ROW, CARRIED, CASES, STYLES
+from grader.lab.made_up.variants import BY_ROW, CARRIED, CASES, STYLES
 from grader.tests.class_run import CODE_ROWS, account, grade_cases, rows_of
 
 

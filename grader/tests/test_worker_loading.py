@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from grader.lab import LAB
 from grader.records import Verdict
-from grader.rubric import load_policy
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
 
 PROBES = """
@@ -158,9 +158,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory):
     with Sandbox(
         root,
         {"cuda": "cuda", "plain": "plain"},
-        load_policy().limits,
+        LAB.policy().limits,
         SandboxKind.NONE,
-        extra_probes=root / "probes.py",
+        material=LAB.material.with_probes(root / "probes.py"),
     ) as sandbox:
         yield sandbox
 

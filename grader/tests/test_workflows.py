@@ -11,7 +11,7 @@ import pytest
 import yaml
 from junitparser import JUnitXml
 
-from grader.classroom.builder import build
+from grader.tools.builder import build
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / ".github" / "workflows"

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -21,13 +22,12 @@ import cuda_shim
 import generators
 import numpy as np
 import torch
-from placeholders import LAB_FILES, PlaceholderFinder
+from placeholders import PlaceholderFinder
 from registry import Blocked, Missing, NotImplementedByStudent, probe
 
 COPY_FILE = 1 << 20  # bytes; larger files are linked
 COPY_TOTAL = 32 << 20  # bytes of scratch that a half may take
 COPY_COUNT = 2000  # files
-TODO_MODULES = ("network", "ddpm", "scheduler", "model")
 TEXT_CAP = 4096  # characters of a message or a traceback
 
 __all__ = ["Blocked", "Half", "Missing", "NotImplementedByStudent", "describe", "probe"]
@@ -37,6 +37,14 @@ Result = tuple[dict[str, Any], dict[str, Any]]
 Note = Callable[[dict[str, str]], None]  # tells the grader that an import begins or ends
 
 
+@dataclass(frozen=True)
+class Lab:
+    """What the worker knows of the lab: names of modules that rows ask for, and of all that an edition may bring."""
+
+    modules: tuple[str, ...] = ()
+    files: frozenset[str] = frozenset()
+
+
 class Half:
     """The student's files of one half, copied to a scratch folder that is the working directory.
 
@@ -44,9 +52,16 @@ class Half:
     """
 
     def __init__(
-        self, name: str, source: Path, folder: Path, note: Note = lambda _: None, blocked: frozenset[str] = frozenset()
+        self,
+        name: str,
+        source: Path,
+        folder: Path,
+        note: Note = lambda _: None,
+        blocked: frozenset[str] = frozenset(),
+        lab: Lab | None = None,
     ) -> None:
         self.name, self.folder, self.blocked = name, folder.resolve(), blocked
+        self.lab = lab or Lab()
         self.remarks: list[str] = []
         self._note = note
         self._failed: dict[str, tuple[BaseException, TracebackType | None]] = {}
@@ -59,7 +74,7 @@ class Half:
         os.chdir(self.folder)
         sys.path.insert(0, str(self.folder))
         sys.argv = ["grader"]
-        sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks))
+        sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks, self.lab.files))
         builtins.input = _no_input
         warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
         generators.watch()
@@ -98,7 +113,7 @@ class Half:
         try:
             return importlib.import_module(name)
         except BaseException as error:
-            self._failed[name] = (_as_missing(name, error), error.__traceback__)
+            self._failed[name] = (_as_missing(name, error, self.lab.files), error.__traceback__)
             raise self._failed[name][0] from None
         finally:
             self._note({"imported": name})
@@ -112,8 +127,8 @@ class Half:
         return found
 
 
-def _as_missing(name: str, error: BaseException) -> BaseException:
-    if isinstance(error, ModuleNotFoundError) and error.name in LAB_FILES:
+def _as_missing(name: str, error: BaseException, files: frozenset[str]) -> BaseException:
+    if isinstance(error, ModuleNotFoundError) and error.name in files:
         return Missing(f"{name}.py imports {error.name}, which was not handed in")
     return error
 
@@ -208,7 +223,7 @@ def message_of(error: BaseException) -> str:
 @probe("about")
 def about(half: Half, params: dict[str, Any], arrays: dict[str, Any]) -> Result:
     """What was done to make the half run here. Imports what an earlier process of the half may have imported."""
-    for name in TODO_MODULES:
+    for name in half.lab.modules:
         with suppress(BaseException):  # a row has told about it
             half.module(name)
     return {"remarks": list(half.remarks)}, {}

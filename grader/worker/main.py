@@ -2,7 +2,8 @@
 
 Run as a script, with one argument, a JSON object: `fd` (the socket to the grader), `limits`, `halves` (name
 to folder), `work` (scratch folder), `sweep` (folders to empty between processes), `namespaced` (whether it has a
-PID namespace of its own), `drop_uid`, `gpu`, `extra` (a file of more probes, or null), and in the sandbox
+PID namespace of its own), `drop_uid`, `gpu`, `probes` (a folder of modules that register probes), `modules` and `files`
+(names of the lab's, see loading.Lab), and in the sandbox
 USER `user`: its `uid`, the `filter` of system calls, `shared` (folders in which others have files as well). A frame
 `{"half": name, "blocked": [modules]}` forks the half's process, which says `{"up": half}` and
 answers requests; when it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.
@@ -47,7 +48,7 @@ def main(config: dict[str, Any]) -> None:
     from registry import PROBES
     from serving import serve
 
-    load_probes(config["extra"])
+    load_probes(config["probes"])
     gc.collect()
     gc.freeze()  # the collector of a forked process leaves these pages shared
     # The name of the GPU would start CUDA, which a forked process cannot use then.
@@ -149,28 +150,19 @@ def _set_limits(limits: dict[str, int]) -> None:
         resource.setrlimit(number, (value, value))
 
 
-def load_probes(extra: str | None) -> None:
-    """Import the modules that register probes; `extra` is a file of more, run as if it lay here.
+def load_probes(probes: str) -> None:
+    """Import the modules that register probes: this folder's own, and those of the folder `probes`.
 
-    Afterwards this folder and the names of its modules are hidden: a student may have a loading.py, too.
+    Afterwards both folders and the names of their modules are hidden: a student may have a loading.py, too.
     """
-    for name in (
-        "loading",
-        "probes_task1",
-        "probes_task2",
-        "probes_training",
-        "probes_images",
-        "probes_report",
-        "probes_companions_plane",
-        "probes_companions_images",
-    ):
-        if (HERE / f"{name}.py").is_file():
-            importlib.import_module(name)
-    if extra:
-        exec(compile(Path(extra).read_bytes(), extra, "exec"), {"__name__": "extra_probes"})
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+    folders = (HERE, Path(probes).resolve())
+    sys.path.insert(0, probes)
+    for name in ("loading", "report_pages", *sorted(file.stem for file in folders[1].glob("*.py"))):
+        importlib.import_module(name)
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in folders]
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(f"{HERE}{os.sep}") and name != "__main__":
+        file = Path(str(getattr(module, "__file__", None) or "/"))
+        if file.parent in folders and name != "__main__":
             del sys.modules[name]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import safetensors.torch
 import torch
 import wire
-from loading import Half, describe
+from loading import Half, Lab, describe
 from registry import PROBES
 from wire import MIB
 
@@ -34,6 +34,7 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) ->
         Path(config["work"], name),
         lambda note: sock.sendall(wire.encode(current | note)),
         frozenset(order["blocked"]),
+        Lab(tuple(config["modules"]), frozenset(config["files"])),
     )
     sock.sendall(wire.encode({"up": name}))
     while True:

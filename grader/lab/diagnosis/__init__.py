@@ -1,0 +1,31 @@
+"""Names the likely misconception behind a wrong row by matching what was observed with what each would compute."""
+
+from __future__ import annotations
+
+from grader.lab.diagnosis import (
+    companions_images,
+    companions_plane,
+    cosine,
+    forward,
+    loop,
+    losses,
+    reverse,
+    simplenet,
+    training,
+)
+from grader.lab.diagnosis.base import Misconception
+
+CATALOGUE: tuple[Misconception, ...] = tuple(
+    simplenet.CATALOGUE
+    + forward.CATALOGUE
+    + reverse.CATALOGUE
+    + loop.CATALOGUE
+    + losses.CATALOGUE
+    + cosine.CATALOGUE
+    + training.CATALOGUE
+    + companions_plane.CATALOGUE
+    + companions_images.CATALOGUE
+)
+
+
+__all__ = ["CATALOGUE", "Misconception"]

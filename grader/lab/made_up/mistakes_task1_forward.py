@@ -1,0 +1,139 @@
+"""Mistakes in q_sample, as students make them."""
+
+from __future__ import annotations
+
+from grader.judging.cases import Case
+from grader.tools.builder import TASK1
+
+ROW = "task1.q_sample"
+FORMULA_LOST = 1.5  # drawn noise 1.0 and untouched inputs 0.5 remain
+GATHERED = "ab = extract(self.var_scheduler.alphas_cumprod, t, x0)\n"
+DRAW = "noise = torch.randn_like(x0)"  # given, above the TODO
+
+
+def _case(style: str, diagnosis: str, body: str, points: float = FORMULA_LOST) -> Case:
+    return Case(f"q_sample-{style}", ROW, points, diagnosis, bodies={ROW: body})
+
+
+def _redrawn(style: str, diagnosis: str, draw: str) -> Case:
+    """The given line that draws the noise is rewritten: the closed form 2.5 and untouched inputs 0.5 remain."""
+    return Case(f"q_sample-{style}", ROW, 3.0, diagnosis, replace={f"{TASK1}/ddpm.py": [(DRAW, f"noise = {draw}")]})
+
+
+CASES = (
+    _case("lost-square-root", "lost-square-root", GATHERED + "xt = ab * x0 + (1 - ab) * noise"),
+    _case(
+        "lost-square-root-signal",
+        "lost-square-root-signal",
+        """
+        alpha_bar = self.var_scheduler.alphas_cumprod[t].unsqueeze(-1)
+        xt = alpha_bar * x0 + torch.sqrt(1 - alpha_bar) * noise
+    """,
+    ),
+    _case(
+        "lost-square-root-noise",
+        "lost-square-root-noise",
+        """
+        a = torch.gather(self.var_scheduler.alphas_cumprod, 0, t).view(-1, 1)
+        xt = torch.sqrt(a) * x0 + (1.0 - a) * noise
+    """,
+    ),
+    _case(
+        "alpha-for-alpha-bar",
+        "alpha-for-alpha-bar",
+        """
+        alpha = extract(self.var_scheduler.alphas, t, x0)
+        xt = alpha ** 0.5 * x0 + (1 - alpha) ** 0.5 * noise
+    """,
+    ),
+    _case(
+        "alpha-under-the-noise",
+        "alpha-for-alpha-bar",
+        GATHERED
+        + """
+alpha = extract(self.var_scheduler.alphas, t, x0)
+xt = ab.sqrt() * x0 + (1 - alpha).sqrt() * noise
+    """,
+    ),
+    _case(
+        "beta-for-alpha-bar",
+        "beta-for-alpha-bar",
+        """
+        beta = extract(self.var_scheduler.betas, t, x0)
+        xt = beta.sqrt() * x0 + (1 - beta).sqrt() * noise
+    """,
+    ),
+    _case("swapped", "signal-and-noise-swapped", GATHERED + "xt = (1 - ab).sqrt() * x0 + ab.sqrt() * noise"),
+    _case(
+        "t-too-early",
+        "t-off-by-one",
+        """
+        ab = extract(self.var_scheduler.alphas_cumprod, torch.clamp(t - 1, min=0), x0)
+        xt = ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+    """,
+    ),
+    _case(
+        "t-too-late",
+        "t-off-by-one",
+        """
+        last = self.var_scheduler.num_train_timesteps - 1
+        ab = extract(self.var_scheduler.alphas_cumprod, (t + 1).clamp(max=last), x0)
+        xt = ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+    """,
+    ),
+    _case(
+        "one-t",
+        "one-t-for-the-batch",
+        """
+        step = int(torch.as_tensor(t).reshape(-1)[0])
+        ab = self.var_scheduler.alphas_cumprod[step]
+        xt = torch.sqrt(ab) * x0 + torch.sqrt(1 - ab) * noise
+    """,
+    ),
+    _case(
+        "schedule-reversed",
+        "schedule-reversed",
+        """
+        ab = extract(self.var_scheduler.alphas_cumprod.flip(0), t, x0)
+        xt = ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+    """,
+    ),
+    _case("placeholder", "x0-unchanged", "xt = x0", 0.0),
+    _case("noise-left-out", "noise-left-out", GATHERED + "xt = torch.sqrt(ab) * x0", 0.0),
+    _case("pure-noise", "signal-left-out", "xt = noise", 1.0),
+    _case("signal-not-scaled", "signal-not-scaled", GATHERED + "xt = x0 + torch.sqrt(1 - ab) * noise"),
+    _case("noise-not-scaled", "noise-not-scaled", GATHERED + "xt = ab.sqrt() * x0 + noise"),
+    _case("noise-subtracted", "noise-subtracted", GATHERED + "xt = ab.sqrt() * x0 - (1 - ab).sqrt() * noise"),
+    _case(
+        "given-noise-ignored",
+        "given-noise-ignored",
+        GATHERED
+        + """
+eps = torch.randn_like(x0)
+xt = ab.sqrt() * x0 + (1 - ab).sqrt() * eps
+    """,
+    ),
+    _case(
+        "in-place",
+        "inputs-changed-in-place",
+        GATHERED
+        + """
+x0 *= ab.sqrt()
+x0 += (1 - ab).sqrt() * noise
+xt = x0
+    """,
+        3.5,
+    ),
+    _case(
+        "in-place-noise",
+        "inputs-changed-in-place",
+        GATHERED
+        + """
+xt = noise.mul_((1 - ab).sqrt()).add_(ab.sqrt() * x0)
+    """,
+        3.5,
+    ),
+    _redrawn("noise-shared-in-batch", "noise-shared-in-batch", "torch.randn(x0.shape[1:])"),
+    _redrawn("noise-shared-by-coordinates", "noise-shared-in-batch", "torch.randn(x0.shape[0], 1)"),
+    _redrawn("uniform-noise", "noise-not-gaussian", "torch.rand_like(x0)"),
+)

@@ -1,0 +1,1 @@
+"""A folder for each row that a machine judges; see grader.labs."""

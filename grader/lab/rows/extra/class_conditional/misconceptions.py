@@ -1,0 +1,4 @@
+from grader.lab.diagnosis import companions_images
+from grader.lab.diagnosis.base import of_row
+
+CATALOGUE = of_row(companions_images.CATALOGUE, "extra.class_conditional")

@@ -1,0 +1,4 @@
+from grader.lab.diagnosis import companions_plane
+from grader.lab.diagnosis.base import of_row
+
+CATALOGUE = of_row(companions_plane.CATALOGUE, "extra.train_step")

@@ -1,0 +1,3 @@
+from grader.lab.checks.forward import judge_q_sample
+
+judge = judge_q_sample

@@ -1,0 +1,3 @@
+from grader.lab.checks.cosine import judge_cosine
+
+judge = judge_cosine

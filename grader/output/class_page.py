@@ -1,0 +1,256 @@
+"""What an instructor learns of a class: OUT/class.html, one self-contained page without scripts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from grader.files import write_atomically
+from grader.lab import LAB
+from grader.records import PENDING, Result, Row, Verdict
+from grader.submission.similarity import Likeness, likeness
+from grader.text import number, visible, word
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+BINS = 11  # of the histogram of totals: 0, 1-10, ..., up to all points
+MISCONCEPTIONS, LINKED, SLOWEST, PAIRS, REMARKS, FAILED = 15, 6, 8, 12, 10, 20  # shown of each
+TROUBLE = (Verdict.GRADER_ERROR, Verdict.TIMEOUT, Verdict.OUT_OF_MEMORY, Verdict.CRASHED)
+WIDE, HIGH = 640, 220  # of the FID scatter, in its own units
+
+
+@dataclass(frozen=True)
+class RowLine:
+    """How a class did in one row; the shares add up to 1 with those that lost all of it."""
+
+    id: str
+    title: str
+    max: float
+    mean: float | None  # of those that are not pending
+    full: float
+    part: float
+    pending: float
+    passed: str  # "2 of 3", for a row of no points
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A submission in the FID scatter, in the scatter's units."""
+
+    id: str
+    fid: float
+    trust: str
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def write_class_page(results: list[Result], out: Path, sources: dict[str, Path] | None = None) -> Path:
+    """Write OUT/class.html about `results`; code is compared for the `sources` {id: submission as handed in}.
+
+    Raises OSError where the page cannot be written.
+    """
+    path = out / "class.html"
+    alike = likeness(sources or {}, LAB)
+    write_atomically(path, render(results, alike))
+    return path
+
+
+def render(results: list[Result], alike: Likeness) -> str:
+    """The page as HTML."""
+    return (
+        _environment()
+        .get_template("class.html")
+        .render(
+            results=results,
+            rows=row_lines(results),
+            totals=totals(results),
+            misconceptions=misconceptions(results),
+            dots=dots(results),
+            thresholds=thresholds(results),
+            slowest=slowest(results),
+            failed=failed(results),
+            remarks=remarks(results),
+            alike=alike,
+            waiting=sum(1 for result in results if result.pending),
+            mean=sum(result.points for result in results) / len(results) if results else 0.0,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def finalize(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "class.css"))
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment.globals |= {
+        "style": Markup(style),
+        "style_hash": digest,
+        "WIDE": WIDE,
+        "HIGH": HIGH,
+        "PAIRS": PAIRS,
+        "FAILED": FAILED,
+    }
+    environment.filters |= {"number": number, "word": word, "link": link, "cut": lambda text, most: visible(text, most)}
+    return environment
+
+
+def link(name: str) -> str:
+    """The address of a submission's report, relative to the page."""
+    return f"{quote(name.encode('utf-8', 'surrogatepass'), safe='')}/report.html"
+
+
+def row_lines(results: list[Result]) -> list[RowLine]:
+    """Every row of the rubric that was judged for somebody."""
+    lines = []
+    for line in LAB.rubric:
+        judged = [row for result in results for row in result.rows if row.id == line.id and not row.left_alone]
+        if not judged:
+            continue
+        known = [row for row in judged if row.verdict not in PENDING]
+        full = sum(row.points >= row.max if row.max else row.verdict is Verdict.PASSED for row in known)
+        part = sum(0 < row.points < row.max for row in known)
+        mean = _mean(row.points for row in known)
+        count = len(judged)
+        lines.append(
+            RowLine(
+                line.id,
+                line.title,
+                line.points,
+                mean,
+                full / count,
+                part / count,
+                (count - len(known)) / count,
+                f"{full} of {count}",
+            )
+        )
+    return lines
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return sum(values) / len(values) if values else None
+
+
+def totals(results: list[Result]) -> list[tuple[str, int, float]]:
+    """The histogram of points: label, count, share of the highest bar."""
+    most = max((result.max for result in results), default=0)
+    if not most:
+        return []
+    counts = Counter(min(BINS - 1, -int(-result.points * (BINS - 1) // most)) for result in results)
+    edges = [round(most * step / (BINS - 1)) for step in range(BINS)]
+    labels = ["0", *(f"{low + 1}–{high}" for low, high in pairwise(edges))]
+    highest = max(counts.values())
+    return [(label, counts[step], counts[step] / highest) for step, label in enumerate(labels)]
+
+
+def misconceptions(results: list[Result]) -> list[tuple[str, str, list[str], int]]:
+    """The commonest diagnoses: row, title, ids of the first who have it, how many have it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        for row in result.rows:
+            if row.diagnosis:
+                found.setdefault((row.id, row.diagnosis.title), []).append(result.id)
+    ranked = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:MISCONCEPTIONS]
+    return [(row, title, ids[:LINKED], len(ids)) for (row, title), ids in ranked]
+
+
+def _fids(results: list[Result]) -> list[tuple[Result, Row]]:
+    return sorted(
+        (
+            (result, row)
+            for result in results
+            for row in result.rows
+            if isinstance(row.measured.get("fid"), int | float)
+        ),
+        key=lambda pair: pair[1].measured["fid"],
+    )
+
+
+def _scale(results: list[Result]) -> float:
+    """The FID at the upper edge of the scatter."""
+    highest = [row.measured["fid"] for _, row in _fids(results)]
+    return max([*LAB.thresholds(LAB.policy()), *sorted(highest)[: max(1, int(0.95 * len(highest)))]], default=1) * 1.1
+
+
+def dots(results: list[Result]) -> list[Dot]:
+    """FIDs in rising order with their intervals; those beyond the scatter lie on its upper edge."""
+    pairs, top = _fids(results), _scale(results)
+
+    def height(value: float) -> float:
+        return HIGH * (1 - min(max(value, 0.0), top) / top)
+
+    found = []
+    for position, (result, row) in enumerate(pairs):
+        low, high = row.measured.get("interval") or (row.measured["fid"],) * 2
+        found.append(
+            Dot(
+                result.id,
+                row.measured["fid"],
+                str(row.measured.get("trust", "")),
+                WIDE * (position + 0.5) / len(pairs),
+                height(row.measured["fid"]),
+                height(low),
+                height(high),
+            )
+        )
+    return found
+
+
+def thresholds(results: list[Result]) -> list[tuple[float, float]]:
+    """The rubric's thresholds and their heights in the scatter."""
+    top = _scale(results)
+    return [(value, HIGH * (1 - value / top)) for value in LAB.thresholds(LAB.policy())]
+
+
+def slowest(results: list[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: -result.duration_s)[:SLOWEST]
+
+
+def failed(results: list[Result]) -> list[tuple[Result, str]]:
+    """Submissions that could not be graded, or whose code crashed, hung or took too much, with the reason."""
+    found = []
+    for result in results:
+        rows: dict[Verdict, list[str]] = {}
+        for row in result.rows:
+            if row.verdict in TROUBLE:
+                rows.setdefault(row.verdict, []).append(row.id)
+        ranked = sorted(rows.items(), key=lambda item: item[0].rank)
+        reason = result.problem or "; ".join(f"{word(verdict)}: {', '.join(ids)}" for verdict, ids in ranked)
+        if reason:
+            found.append((result, reason))
+    return found
+
+
+def remarks(results: list[Result]) -> list[tuple[str, list[str], int]]:
+    """Remarks on submissions, rarest first, as what only some did is worth a look: text, first ids, how many."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for remark in dict.fromkeys(result.remarks):
+            found.setdefault(remark, []).append(result.id)
+    ranked = sorted(found.items(), key=lambda item: (len(item[1]), item[0]))[:REMARKS]
+    return [(text, ids[:LINKED], len(ids)) for text, ids in ranked]

@@ -1,0 +1,243 @@
+"""A run over a class in a folder OUT: what is left to do, each result put in place whole, and nothing lost.
+
+OUT/<id>/ is the result that counts. One that it replaces goes to OUT/earlier/<id>/, so that an earlier submission, or
+a judgement under other rules, can still be read. Work goes on in OUT/.work and in a folder of the run below the
+system's temporary one; what a killed run left in either is removed by the next.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grader.errors import UsageError
+from grader.labs import Lab
+from grader.output.report import write_report
+from grader.records import Result, Verdict
+from grader.running.grading import Order, file_digest, grade_submission
+from grader.submission.unpack import Unreadable, stage
+
+EARLIER, WORK, LOCK = "earlier", ".work", ".lock"
+SCRATCH = "ddpm-grader-run-"  # of one run: followed by its process and when that began
+
+
+# --- the folder
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[Path]:
+    """OUT for one run alone. Raises UsageError while another one works there."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / LOCK, "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise UsageError(
+                f"another run (process {lock.read().strip() or 'unknown'}) grades into {out}: wait for "
+                "it, stop it, or give another --out"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+                raise  # some network drives know no locks; then whoever starts two runs has to take care
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        shutil.rmtree(out / WORK, ignore_errors=True)
+        try:
+            with scratch():
+                yield out
+        finally:
+            shutil.rmtree(out / WORK, ignore_errors=True)
+            with suppress(OSError):
+                (out / LOCK).unlink()
+
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """A folder of this process for all its temporary files; those of processes that were killed are removed."""
+    usual = tempfile.tempdir
+    place = Path(tempfile.gettempdir())
+    for left in place.glob(f"{SCRATCH}*"):
+        if left.stat().st_uid == os.geteuid() and not _alive(left.name.removeprefix(SCRATCH)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = place / f"{SCRATCH}{os.getpid()}-{_began(os.getpid())}"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o711)  # a worker that is another user has to reach what is staged in it
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = usual
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(name: str) -> bool:
+    """Whether the run of a scratch folder goes on: its process is there, and not another by the same number."""
+    number, _, began = name.partition("-")
+    return number.isdigit() and _began(int(number)) == began
+
+
+def _began(process: int) -> str:
+    """When a process began, in the kernel's ticks; "" for one that is not there."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]
+
+
+# --- results
+
+
+def graded(out: Path) -> list[Result]:
+    """The results of a run's folder that count, sorted by id. Raises UsageError where there are none."""
+    found = results_in(out)
+    if not found:
+        raise UsageError(f"{out} holds no results: `ddpm-grader grade SUBMISSION... --out {out}` writes them")
+    return found
+
+
+def results_in(out: Path) -> list[Result]:
+    """As `graded`, but none is no error; what cannot be read is no result."""
+    return [
+        result
+        for file in sorted(out.glob("*/result.json"))
+        if not file.parent.name.startswith(".") and (result := read_result(file))
+    ]
+
+
+def read_result(file: Path) -> Result | None:
+    """The result in a result.json, None for a file that is none, or of another schema."""
+    try:
+        return Result.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+@dataclass
+class Task:
+    """One submission of a run: its id, where it is, and what is to be remarked about it."""
+
+    id: str
+    path: Path
+    remarks: list[str] = field(default_factory=list)
+
+
+def unfinished(tasks: list[Task], order: Order, out: Path) -> tuple[list[Task], list[Result]]:
+    """Tasks that have no result of the same content under the same rules, and the results of the others.
+
+    A result in which the grader itself failed is not one that is kept.
+    """
+    todo, kept = [], []
+    for task in tasks:
+        result = read_result(out / task.id / "result.json")
+        if result and _stands(result, task, order):
+            kept.append(result)
+        else:
+            todo.append(task)
+    return todo, kept
+
+
+def _stands(result: Result, task: Task, order: Order) -> bool:
+    ours = any(row.verdict is Verdict.GRADER_ERROR for row in result.rows)
+    return (
+        not ours
+        and result.rules == order.rules_for(task.id)
+        and result.submission_sha256 == content(task.path, order.lab)
+    )
+
+
+def content(path: Path, lab: Lab) -> str:
+    """Digest of what would be graded of a submission, "" where it is not there any more."""
+    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
+        try:
+            return stage(path, Path(scratch) / "submission", lab).sha256
+        except Unreadable:
+            return file_digest(path)
+
+
+# --- grading
+
+
+def grade_into(task: Task, order: Order, folder: Path) -> Result:
+    """Grade one submission and write everything about it to `folder`."""
+    result = grade_submission(task.path, order, folder, task.id)
+    result.remarks += task.remarks
+    write_report(result, folder, order.lab)
+    (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
+    return result
+
+
+def put_in_place(folder: Path, out: Path, name: str) -> None:
+    """Make `folder` the result of `name`; the one before goes to OUT/earlier. A kill in between loses neither."""
+    for file in folder.iterdir():
+        _settle(file)
+    final = out / name
+    if final.exists():
+        before = read_result(final / "result.json")
+        _retire(final, out, name, before.submission_sha256[:8] if before else "unreadable")
+    folder.rename(final)
+
+
+def _settle(file: Path) -> None:
+    """Have a file on the disk before its folder gets its name: a power cut must not leave an empty result."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _retire(final: Path, out: Path, name: str, digest: str) -> None:
+    place = out / EARLIER / name
+    place.mkdir(parents=True, exist_ok=True)
+    numbers = [int(path.name[:3]) for path in place.iterdir() if path.name[:3].isdigit()]
+    final.rename(place / f"{max(numbers, default=0) + 1:03d}-{digest}")
+
+
+def work_folder(out: Path) -> Path:
+    """A new folder on the same disk as OUT, which the next run removes if this one does not come to it."""
+    (out / WORK).mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=out / WORK, prefix="result-"))
+
+
+def grade_class(
+    tasks: list[Task], order: Order, out: Path, jobs: int, begun: Callable[[str], None] = lambda _: None
+) -> Iterator[Result]:
+    """Grade tasks, `jobs` at a time; yields each result when it is in place. `begun` is told of each start."""
+
+    def work(task: Task) -> Result:
+        begun(task.id)
+        folder = work_folder(out)
+        try:
+            result = grade_into(task, order, folder)
+            folder.chmod(0o755)
+            put_in_place(folder, out, task.id)
+            return result
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    waiting, running = iter(tasks), set[Future[Result]]()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while True:
+                # Only as many as work: a class of any size takes the same memory, and a stop has little to wait for.
+                while len(running) < jobs and (task := next(waiting, None)):
+                    running.add(pool.submit(work, task))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,74 @@
+"""`make demo`: builds a small class in a folder, grades it through the command line, and says where the reports are."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from grader.cli import main as command_line
+from grader.judging.cases import Case
+from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
+from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
+from grader.lab.release import release
+from grader.tools.builder import build, pack
+
+# One student each: the mistakes that they made (none: the solved lab).
+STUDENTS = {
+    "412551001": (),
+    "412551002": ("q_sample-lost-square-root",),
+    "412551003": ("p_sample-noise-at-t0", "step_x0-clamped-alpha-bar-at-t0"),
+    "412551004": ("p_sample_loop-upwards", "cosine-cosine-without-clip"),
+    "412551005": ("simplenet-linear", "loss_mean-noise-for-mean-target"),
+    "412551006": ("compute_loss-x0-as-target",),
+}
+
+
+def build_class(folder: Path) -> list[Path]:
+    """ZIPs of a small class: solved, flawed, untouched, hostile. Returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mistakes = {case.name: case for case in (*TASK1_MISTAKES, *TASK2_MISTAKES)}
+    with tempfile.TemporaryDirectory() as scratch:
+        archives = [
+            _zip(student, [mistakes[name] for name in names], Path(scratch), folder)
+            for student, names in STUDENTS.items()
+        ]
+        archives.append(_untouched("412551007", Path(scratch), folder))
+    return [*archives, _hostile(folder / "412551008_lab1.zip")]
+
+
+def _zip(student: str, cases: list[Case], scratch: Path, folder: Path) -> Path:
+    bodies = {name: body for case in cases for name, body in case.bodies.items()}
+    built = build(scratch / student, bodies)
+    return pack(built, folder / f"{student}_lab1.zip", top=f"{student}_lab1")
+
+
+def _untouched(student: str, scratch: Path, folder: Path) -> Path:
+    """The student edition as it was released."""
+    release(scratch / student)
+    return pack(scratch / student, folder / f"{student}_lab1.zip")
+
+
+def _hostile(path: Path) -> Path:
+    """An archive that tries to write outside of its folder."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("2d_plot_diffusion_todo/ddpm.py", "print('hello')\n")
+        file.writestr("../../../../tmp/owned.txt", "owned\n")
+    return path
+
+
+def main() -> int:
+    """Grade the class into the folder named on the command line; 0 if the grader did what it should."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/demo")
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"building a class of {len(STUDENTS) + 2} in {folder / 'submissions'}", file=sys.stderr)
+    archives = build_class(folder / "submissions")
+    code = command_line(["grade", *map(str, archives), "--out", str(folder / "grades"), "--no-training"])
+    print(f"open {(folder / 'grades' / '412551003' / 'report.html').resolve()} in a browser")
+    return 0 if code == 1 else 1  # 1: the hostile archive could not be graded, which is right
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

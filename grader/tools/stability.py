@@ -1,0 +1,77 @@
+"""`make stability`: the same submission must get the same points under every seed of the judge's inputs.
+
+Every made-up submission is run in one sandbox and judged under many seeds: a flawed one on the row that it is about,
+a right one on all rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from grader.judging.cases import Case
+from grader.lab import LAB
+from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
+from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
+from grader.lab.made_up.variants import CASES as VARIANTS
+from grader.policy import Policy
+from grader.running.grading import Order, judge_row
+from grader.sandbox import Sandbox, SandboxKind
+from grader.submission.unpack import stage
+
+SOLVED = Case("solved")
+CASES: tuple[Case, ...] = (SOLVED, *VARIANTS, *TASK1_MISTAKES, *TASK2_MISTAKES)
+Outcome = tuple[str, float, str | None]  # verdict, points, diagnosis
+
+
+def outcomes(case: Case, seeds: Iterable[int], kind: SandboxKind) -> dict[str, Counter[Outcome]]:
+    """{row: how often each outcome came} over the seeds, in one sandbox."""
+    rows = [row for row in LAB.rubric if row.is_code and case.row in (None, row.id)]
+    policy = _patient(LAB.policy())
+    found: dict[str, Counter[Outcome]] = {row.id: Counter() for row in rows}
+    with tempfile.TemporaryDirectory(prefix="ddpm-stability-") as scratch:
+        submission = stage(case.write(Path(scratch) / "in"), Path(scratch) / "staged", LAB)
+        with Sandbox(submission.root, submission.halves, policy.limits, LAB.material, kind) as sandbox:
+            for row in rows:  # rows outside, seeds inside: changing the half costs a new process
+                for seed in seeds:
+                    graded = judge_row(row, sandbox, Order(LAB, seed, policy, tuple(rows), kind))
+                    diagnosis = graded.diagnosis.id if graded.diagnosis else None
+                    found[row.id][graded.verdict, graded.points, diagnosis] += 1
+    return found
+
+
+def _patient(policy: Policy) -> Policy:
+    """The limits of one grading, stretched to a hundred."""
+    longer = {"submission_s": policy.limits.submission_s * 100, "cpu_s": 36_000}
+    return policy.model_copy(update={"limits": policy.limits.model_copy(update=longer)})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print every row whose outcome depends on the seed; 1 if there is one."""
+    parser = argparse.ArgumentParser(prog="python -m grader.tools.stability", description=main.__doc__)
+    parser.add_argument("--seeds", type=int, default=100, help="how many (default: %(default)s)")
+    parser.add_argument("--only", action="append", default=[], help="cases whose name starts so; repeatable")
+    parser.add_argument("--jobs", type=int, default=2, help="submissions at a time (default: %(default)s)")
+    options = parser.parse_args(argv)
+    cases = [case for case in CASES if not options.only or case.name.startswith(tuple(options.only))]
+    unsteady = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = pool.map(lambda case: outcomes(case, range(options.seeds), SandboxKind.AUTO), cases)
+        for number, (case, found) in enumerate(zip(cases, runs, strict=True), 1):
+            changing = {row: counts for row, counts in found.items() if len(counts) > 1}
+            unsteady += len(changing)
+            for row, counts in changing.items():
+                print(f"{case.name}: {row} had {dict(counts)}")
+            print(f"[{number}/{len(cases)}] {case.name}", file=sys.stderr)
+    judged = sum(1 if case.row else len([row for row in LAB.rubric if row.is_code]) for case in cases)
+    print(f"{len(cases)} submissions, {judged} rows, {options.seeds} seeds each: {unsteady} rows depend on the seed")
+    return 1 if unsteady else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
