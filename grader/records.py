@@ -36,14 +36,42 @@ UNTRIED = frozenset({Verdict.MISSING, Verdict.NOT_IMPLEMENTED, Verdict.SKIPPED})
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What is wrong with a computed value, in the order in which a student reads it."""
+
+    checked: str
+    expected: str
+    got: str
+    where: str = ""
+    equation: str = ""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {text}" for name, text in asdict(self).items() if text)
+
+
+@dataclass(frozen=True)
 class Check:
-    """One judged property of a row; `points` of `max` were earned."""
+    """One judged property of a row; `points` of `max` were earned.
+
+    `message` is the whole in words. Where a value is wrong, its parts are fields as well; `where` is also the place in
+    the student's file at which the code raised an error.
+    """
 
     id: str
     verdict: Verdict
     points: float
     max: float
     message: str = ""
+    checked: str = ""
+    expected: str = ""
+    got: str = ""
+    where: str = ""
+    equation: str = ""
+
+    @classmethod
+    def of(cls, check_id: str, maximum: float, finding: Finding) -> Check:
+        """The check that a finding leaves behind: nothing is earned."""
+        return cls(check_id, Verdict.FAILED, 0.0, maximum, str(finding), **asdict(finding))
 
     @property
     def passed(self) -> bool:
@@ -81,10 +109,9 @@ class Row:
     def from_checks(cls, row_id: str, maximum: float, checks: list[Check], **rest: Any) -> Row:
         """The row that its checks add up to: sum of points, verdict of highest precedence."""
         verdict = min((check.verdict for check in checks), key=lambda v: v.rank)
-        lost = [check for check in checks if not check.passed]
-        worst = min(lost, key=lambda check: check.verdict.rank, default=None)
         points = round(sum(check.points for check in checks), 2)
-        row = cls(row_id, maximum, verdict, points, worst.message if worst else "", checks=checks, **rest)
+        row = cls(row_id, maximum, verdict, points, checks=checks, **rest)
+        row.message = row.worst.message if row.worst else ""
         if verdict in PENDING:
             row.points = 0.0
         return row
@@ -92,6 +119,12 @@ class Row:
     @property
     def pending(self) -> float:
         return self.max if self.verdict in PENDING else 0.0
+
+    @property
+    def worst(self) -> Check | None:
+        """The check that says most about why points were lost, None where none was."""
+        lost = [check for check in self.checks if not check.passed]
+        return min(lost, key=lambda check: check.verdict.rank, default=None)
 
     @property
     def left_alone(self) -> bool:
@@ -171,8 +204,10 @@ class Result:
 
 
 def _row_from(record: dict[str, Any]) -> Row:
-    checks = [Check(**{k: v for k, v in check.items() if k != "passed"}) for check in record["checks"]]
-    checks = [Check(c.id, Verdict(c.verdict), c.points, c.max, c.message) for c in checks]
+    checks = [
+        Check(**{k: v for k, v in check.items() if k != "passed"} | {"verdict": Verdict(check["verdict"])})
+        for check in record["checks"]
+    ]
     diagnosis = Diagnosis(**record["diagnosis"]) if record["diagnosis"] else None
     rest = {k: v for k, v in record.items() if k not in ("checks", "diagnosis", "verdict")}
     return Row(verdict=Verdict(record["verdict"]), checks=checks, diagnosis=diagnosis, **rest)

@@ -14,25 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import (
-    SHORT,
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    asked,
-    judged,
-    lines_up,
-    not_standard_normal,
-    off,
-    take,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays, off, take
+from grader.judging.draws import as_text, odd_draws
+from grader.judging.findings import all_unanswered, asked, judged
 from grader.lab import reference
 from grader.lab.checks.companions_plane import unless_left_alone
 from grader.lab.checks.forward import network_coefficients
 from grader.lab.reference import Schedule
+from grader.lab.settings import SHORT
+from grader.records import Finding
 from grader.sandbox import Answer, ProbeFailure
 
 T = SHORT["T"]
@@ -91,7 +82,7 @@ def judge_forward_step(bench: Bench) -> Judgement:
     names = ["one_step", "fresh_noise", "images", "inputs_kept"]
     answer = asked(lambda: _ask_forward(bench, points))
     if isinstance(answer, ProbeFailure):
-        return Judgement(lines_up(names, [0.0] * len(names), unless_left_alone(answer)))
+        return Judgement(all_unanswered(names, [0.0] * len(names), unless_left_alone(answer)))
     _observe_forward(answer, points.astype(float), seen)
     judges: list[Callable[[], Finding | None]] = [
         lambda: _one_step(answer, POINTS, seen),
@@ -129,7 +120,7 @@ def _observe_forward(answer: Answer, x: Array, seen: ChainObservation) -> None:
             repeated = again is not None and np.array_equal(again, of_zeros)
             seen.noise = (
                 seen.noise
-                or not_standard_normal(of_zeros / of_zeros.std())
+                or as_text(odd_draws(of_zeros / of_zeros.std()))
                 or ("the same noise is drawn again at every call" if repeated else None)
             )
         seen.changed |= not np.array_equal(answer.arrays.get(f"x_after.{t}", np.empty(0)), x.astype(np.float32))
@@ -217,7 +208,7 @@ def judge_naive_skip(bench: Bench) -> Judgement:
     names = ["start", "order", "ordinary_step"]
     answer = asked(lambda: bench.ask("naive_skip", params, stub))
     if isinstance(answer, ProbeFailure):
-        return Judgement(lines_up(names, [0.0] * len(names), unless_left_alone(answer)))
+        return Judgement(all_unanswered(names, [0.0] * len(names), unless_left_alone(answer)))
     for k in STRIDES:
         _observe_skip(answer, k, stub, bench, seen)
     judges: list[Callable[[], Finding | None]] = [
@@ -253,7 +244,7 @@ def _observe_skip(answer: Answer, k: int, stub: Arrays, bench: Bench, seen: Skip
         _fit(seen, k, calls, [*shown, answer.arrays[f"out.{k}"].astype(float)], stub, bench)
     seen.steps[k] = calls
     if shown and seen.start is None:
-        seen.start = f"shape {shown[0].shape}" if shown[0].shape != SAMPLES else not_standard_normal(shown[0])
+        seen.start = f"shape {shown[0].shape}" if shown[0].shape != SAMPLES else as_text(odd_draws(shown[0]))
 
 
 def _link(seen: SkipObservation, k: int, states: list[Array], after: list[Array]) -> None:

@@ -12,25 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from grader.judging.bench import (
-    ATOL,
-    SHORT,
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    asked,
-    judged,
-    lines_up,
-    off,
-    take,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import ATOL, Array, Arrays, off, take
+from grader.judging.findings import all_unanswered, asked, judged
 from grader.lab import reference
 from grader.lab.checks.companions_plane import unless_left_alone
 from grader.lab.reference import Schedule
-from grader.records import Check, Verdict
+from grader.lab.settings import SHORT
+from grader.records import Check, Finding, Verdict
 from grader.sandbox import Answer, ProbeFailure
 
 T = SHORT["T"]
@@ -74,7 +63,7 @@ def judge_fast_sample(bench: Bench) -> Judgement:
     names = ["start", "timesteps", "jumps", "last_jump", "deterministic", "other_predictors", "inputs_kept"]
     answer = asked(lambda: bench.ask("fast_sample", params, stub))
     if isinstance(answer, ProbeFailure):
-        return Judgement(lines_up(names, [0.0] * len(names), unless_left_alone(answer)))
+        return Judgement(all_unanswered(names, [0.0] * len(names), unless_left_alone(answer)))
     for k in STRIDES:
         _observe_fast(answer, k, stub, seen)
     judges: list[Callable[[], Finding | None]] = [
@@ -288,7 +277,7 @@ def judge_diffusers_parity(bench: Bench) -> Judgement:
     # The library takes seconds to import, more where the machine is busy.
     answer = asked(lambda: bench.ask("diffusers_schedulers", params, arrays, 3 * bench.policy.limits.probe_s))
     if isinstance(answer, ProbeFailure):
-        return Judgement(lines_up(names, [0.0] * len(names), unless_left_alone(answer)))
+        return Judgement(all_unanswered(names, [0.0] * len(names), unless_left_alone(answer)))
     if not answer.data.get("installed", True):
         text = "not judged: diffusers is not installed where submissions run (pip install diffusers)"
         return Judgement([Check(name, Verdict.SKIPPED, 0.0, 0.0, text) for name in names], remarks=[text])

@@ -12,22 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from grader.judging.bench import (
-    Array,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    answered,
-    asked,
-    judged,
-    lines_up,
-    off,
-    take,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, off, take
+from grader.judging.findings import all_unanswered, answered, asked, judged
 from grader.lab import reference
 from grader.lab.checks.companions_plane import unless_left_alone
-from grader.records import Verdict
+from grader.records import Finding, Verdict
 from grader.sandbox import Answer, ProbeFailure
 
 T = 10  # timesteps that the network of the guidance is shown
@@ -94,7 +84,7 @@ def judge_class_conditional(bench: Bench) -> Judgement:
         if isinstance(run, ProbeFailure) and run.verdict in (Verdict.NOT_IMPLEMENTED, Verdict.MISSING)
     ]
     if len(untried) == len(runs):
-        return Judgement(lines_up(names, [0.0] * len(names), unless_left_alone(untried[0])))
+        return Judgement(all_unanswered(names, [0.0] * len(names), unless_left_alone(untried[0])))
     judges: list[Callable[[], Finding | None]] = [
         lambda: _embedded(_tried(runs, "embedding"), seen, "labels"),
         lambda: _embedded(_tried(runs, "embedding"), seen, "none"),

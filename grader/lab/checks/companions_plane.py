@@ -12,23 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import (
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    asked,
-    judged,
-    lines_up,
-    off,
-    take,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays, off, take
+from grader.judging.findings import all_unanswered, asked, judged
 from grader.lab.golden_companions_plane import goldens, inputs_for, right_answer
 from grader.lab.reference import Schedule
 from grader.lab.torch_draws import TorchGenerator
-from grader.records import Verdict
+from grader.records import Finding, Verdict
 from grader.sandbox import Answer, ProbeFailure
 
 EQUATIONS = {
@@ -111,7 +101,7 @@ def _judge(bench: Bench, exercise: str) -> Judgement:
     checks += ["stored", "fresh", "repeatable", "inputs_kept"]
     answer = asked(lambda: _ask(bench, exercise, seen))
     if isinstance(answer, ProbeFailure):
-        return Judgement(lines_up(checks, [0.0] * len(checks), unless_left_alone(answer)))
+        return Judgement(all_unanswered(checks, [0.0] * len(checks), unless_left_alone(answer)))
     _observe(answer, exercise, seen)
     judges = {
         "by_hand": lambda: _by_hand(seen),

@@ -9,8 +9,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import Array, Bench, Finding, Judgement, Observation, answered, asked, judged, off
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, off
+from grader.judging.findings import answered, asked, judged
 from grader.lab.reference import Schedule
+from grader.records import Finding
 from grader.sandbox import Answer, ProbeFailure
 
 LENGTHS = (1000, 50, 10)

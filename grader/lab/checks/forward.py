@@ -7,23 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import (
-    SHORT,
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    answered,
-    asked,
-    judged,
-    not_standard_normal,
-    off,
-    take,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays, off, take
+from grader.judging.draws import as_text, odd_draws
+from grader.judging.findings import answered, asked, judged
 from grader.lab import reference
 from grader.lab.reference import Schedule
+from grader.lab.settings import SHORT
+from grader.records import Finding
 from grader.sandbox import Answer, ProbeFailure
 
 EQUATION = "x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε   (DDPM Eq. 4)"
@@ -178,7 +169,7 @@ def _drawn_noise(
     xt, finding = take(answer, "xt", inputs["x0"].shape, checked)
     if xt is None:
         return finding
-    seen.noise = not_standard_normal(_implied_noise(xt, inputs["x0"], inputs["t"], seen))
+    seen.noise = as_text(odd_draws(_implied_noise(xt, inputs["x0"], inputs["t"], seen)))
     if seen.noise is None:
         return None
     return Finding(

@@ -12,25 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import (
-    SHORT,
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    answered,
-    asked,
-    judged,
-    lines_up,
-    not_standard_normal,
-    off,
-    take,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays, off, take
+from grader.judging.draws import as_text, odd_draws
+from grader.judging.findings import all_unanswered, answered, asked, judged
 from grader.lab import reference
 from grader.lab.checks.forward import network_coefficients
 from grader.lab.reference import Schedule
+from grader.lab.settings import SHORT
+from grader.records import Finding
 from grader.sandbox import Answer, ProbeFailure
 
 SHAPE = (4096, 2)
@@ -61,14 +51,14 @@ def judge_p_sample_loop(bench: Bench) -> Judgement:
     params = SHORT | {"shape": list(SHAPE), "gain": GAIN}
     stand_in = asked(lambda: bench.ask("p_sample_loop", params | {"seed": bench.seed()}, stub))
     if isinstance(stand_in, ProbeFailure):
-        return Judgement(lines_up(list(POINTS), list(POINTS.values()), stand_in))
+        return Judgement(all_unanswered(list(POINTS), list(POINTS.values()), stand_in))
     inline = asked(lambda: bench.ask("p_sample_loop_inline", params | {"seed": bench.seed()}, stub))
     if stand_in.data["steps"]:
         seen = _observe_stand_in(stand_in, offset)
     else:
         answer = answered(inline) if not isinstance(inline, ProbeFailure) else None
         if answer is None:
-            return Judgement(lines_up(list(POINTS), list(POINTS.values()), inline))  # type: ignore[arg-type]
+            return Judgement(all_unanswered(list(POINTS), list(POINTS.values()), inline))  # type: ignore[arg-type]
         seen = _observe_inline(answer, stub)
     # The lab's decorator on p_sample keeps no gradient either: only a loop that keeps one both ways is wrong.
     seen.requires_grad = bool(stand_in.data["requires_grad"]) and (
@@ -143,7 +133,7 @@ def _start(answer: Answer, seen: LoopObservation) -> Finding | None:
         return Finding(checked, "draws from N(0, I)", "the loop took no step", "p_sample_loop", ALGORITHM)
     if seen.start.shape != SHAPE:
         return Finding(checked, f"shape {SHAPE}", f"shape {seen.start.shape}", "p_sample_loop", ALGORITHM)
-    seen.start_problem = not_standard_normal(seen.start)
+    seen.start_problem = as_text(odd_draws(seen.start))
     if seen.start_problem is None:
         return None
     return Finding(checked, "draws from N(0, I)", seen.start_problem, "p_sample_loop", ALGORITHM)

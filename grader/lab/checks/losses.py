@@ -16,22 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import (
-    SHORT,
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    answered,
-    asked,
-    judged,
-    not_standard_normal,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays
+from grader.judging.draws import as_text, odd_draws
+from grader.judging.findings import answered, asked, judged
 from grader.lab import reference
 from grader.lab.checks.forward import network_coefficients
 from grader.lab.reference import Schedule
+from grader.lab.settings import SHORT
+from grader.records import Finding
 from grader.sandbox import Answer
 
 T = SHORT["T"]
@@ -292,7 +285,7 @@ def _noise(loss: _Loss, seen: LossObservation) -> Finding | None:
             loss.name,
             EQUATIONS[loss.predictor],
         )
-    seen.noise_problem = not_standard_normal(np.concatenate([trial.eps for trial in seen.large]))
+    seen.noise_problem = as_text(odd_draws(np.concatenate([trial.eps for trial in seen.large])))
     if seen.noise_problem is None and any(
         np.array_equal(a.eps, b.eps) for a, b in pairwise(seen.large) if a.eps.shape == b.eps.shape
     ):

@@ -14,24 +14,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import (
-    SHORT,
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    answered,
-    asked,
-    judged,
-    not_standard_normal,
-    off,
-    take,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays, off, take
+from grader.judging.draws import as_text, odd_draws
+from grader.judging.findings import answered, asked, judged
 from grader.lab import reference
 from grader.lab.checks.forward import network_coefficients
 from grader.lab.reference import Schedule, StepTables
+from grader.lab.settings import SHORT
+from grader.records import Finding
 from grader.sandbox import Answer, ProbeFailure
 
 STEPS = {"t1": 1, "middle": 4, "last": SHORT["T"] - 1}
@@ -158,7 +149,7 @@ def _observe(
     seen.offset[t] = float(np.abs(noise).max())
     seen.sigma[t], seen.slack[t] = _spread(noise, answer.arrays.get("draw"), seen)
     if seen.sigma[t] > NO_NOISE:
-        departure = not_standard_normal(noise / noise.std())
+        departure = as_text(odd_draws(noise / noise.std()))
         again = answer.arrays.get("again")
         if departure is None and again is not None and np.array_equal(again, answer.arrays["of_zeros"]):
             departure = "the same noise is drawn again at every call"
@@ -180,7 +171,7 @@ def _spread(noise: Array, draw: Array | None, seen: StepObservation) -> tuple[fl
     if draw is not None and draw.shape == noise.shape:
         z = draw.astype(float)
         scale = float((noise * z).sum() / max(float((z * z).sum()), 1.0))
-        if np.abs(noise - scale * z).max() < 1e-4 * abs(scale) + 1e-5 and not_standard_normal(z) is None:
+        if np.abs(noise - scale * z).max() < 1e-4 * abs(scale) + 1e-5 and as_text(odd_draws(z)) is None:
             return abs(scale), EXACT_SLACK
     return float(noise.std()), SPREAD_SLACK * seen.relative_error
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import Array, Arrays, Bench, Finding, Judgement, Observation, judged, take
-from grader.records import Verdict
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays, take
+from grader.judging.findings import judged
+from grader.records import Finding, Verdict
 from grader.sandbox import Answer, ProbeFailure
 
 LONG, WIDTHS = 1000, [64, 64, 64]  # T and hidden widths of the network that is looked at closely

@@ -14,22 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.judging.bench import (
-    Array,
-    Arrays,
-    Bench,
-    Finding,
-    Judgement,
-    Observation,
-    answered,
-    asked,
-    judged,
-    unanswered,
-)
+from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.comparison import Array, Arrays
+from grader.judging.findings import answered, asked, judged, unanswered
 from grader.lab.figures import draw_forward_strip, draw_loss_curve, draw_samples
 from grader.lab.reference import Schedule
 from grader.lab.swiss_roll import chamfer_distance, nearest, swiss_roll
-from grader.records import Check, Verdict
+from grader.records import Check, Finding, Verdict
 from grader.sandbox import Answer, ProbeFailure
 
 FULL: dict[str, Any] = {"T": 1000, "beta_1": 1e-4, "beta_T": 0.02, "mode": "linear"}
