@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from grader import cli
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab import LAB
+from grader.tools.builder import write
 
 CODE_ROWS = tuple(row.id for row in LAB.rubric if row.is_code)
 Graded = dict[str, Any]  # a result.json
@@ -19,7 +20,7 @@ def grade_cases(cases: Iterable[Case], root: Path, seed: int = 0, jobs: int | No
     cases = list(cases)
     names = [case.name for case in cases]
     assert len(set(names)) == len(names), f"two cases are called {max(names, key=names.count)}"
-    paths = [str(case.write(root / "submissions")) for case in cases]
+    paths = [str(write(case, root / "submissions")) for case in cases]
     out = root / "grades"
     count = jobs or min(2, os.cpu_count() or 1)
     code = cli.main(

@@ -181,7 +181,7 @@ def strip(points: int = 2048) -> dict[int, np.ndarray]:
 
 
 def _result(name: str, row: Callable[[RubricRow], Row]) -> Result:
-    judged = {"code": row, "extra": _left_alone}
+    judged = {"code": row, "companion": _left_alone}
     rows = [judged.get(line.kind, _review)(line) for line in LAB.rubric]
     return Result(
         name,

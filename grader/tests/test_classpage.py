@@ -16,7 +16,7 @@ from grader.records import Verdict
 from grader.submission import similarity
 from grader.submission.similarity import LEAST, Likeness, fingerprints, likeness, shared
 from grader.tests import samples
-from grader.tools.builder import build, pack
+from grader.tools.builder import build, pack, write
 
 
 class Page(HTMLParser):
@@ -124,7 +124,7 @@ def test_a_page_that_fails_costs_no_grades(tmp_path, monkeypatch, capsys):
 
 
 def test_renamed_variables_are_found_and_independent_answers_are_not(tmp_path):
-    first, second = (case.write(tmp_path) for case in CASES[:2])
+    first, second = (write(case, tmp_path) for case in CASES[:2])
     copied = shutil.copytree(first, tmp_path / "copied")
     for file in copied.rglob("*.py"):
         text = re.sub(r"\b(xt|x0|x_t|noise|eps|alpha|mean)\b", r"my_\1", file.read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def test_what_is_too_much_to_compare_is_counted(tmp_path, monkeypatch):
 
 
 def test_the_limit_lies_between_independent_answers_and_copies(tmp_path):
-    prints = [fingerprints(case.write(tmp_path), LAB) for case in CASES[:6]]
+    prints = [fingerprints(write(case, tmp_path), LAB) for case in CASES[:6]]
     apart = max(shared(a, b) for number, a in enumerate(prints) for b in prints[number + 1 :])
     assert apart < LEAST - 0.2
     assert shared(prints[0], prints[0]) == 1.0

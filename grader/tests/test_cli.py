@@ -41,7 +41,7 @@ def test_the_solved_lab_earns_all_code_points_and_the_rest_waits_for_a_person(gr
     _, out, _ = graded
     result = result_of(out, "412551001")
     assert (result["points"], result["pending"], result["max"]) == (60, 50, 110)
-    judged = {*CODE_ROWS, "task1.fig_q_sample", *(row.id for row in LAB.rubric if row.kind == "extra")}
+    judged = {*CODE_ROWS, "task1.fig_q_sample", *(row.id for row in LAB.rubric if row.kind == "companion")}
     assert {row["verdict"] for row in result["rows"] if row["id"] in judged} == {"passed"}
     assert {row["verdict"] for row in result["rows"] if row["id"] not in judged} == {"needs_review"}
     assert result["remarks"] == []

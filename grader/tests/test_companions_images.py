@@ -14,7 +14,7 @@ from PIL import Image
 
 from grader import cli
 from grader.judging.bench import Bench
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab import LAB
 from grader.lab.checks.companions_images import judge_diffusers_parity
 from grader.lab.diagnosis import CATALOGUE
@@ -33,6 +33,7 @@ from grader.sandbox import Answer
 from grader.tests.class_run import account, rows_of
 from grader.tests.lab import SOLUTIONS, load_half
 from grader.tests.test_dataset import make_afhq, write_mnist
+from grader.tools.builder import write
 
 ROWS = ("extra.fast_sample", "extra.class_conditional", "extra.diffusers_parity")
 
@@ -48,7 +49,7 @@ def lab():
 def grade(cases, root, seed=0):
     """{name: {row id: row}} of the three rows."""
     out = root / "grades"
-    paths = [str(case.write(root / "in")) for case in cases]
+    paths = [str(write(case, root / "in")) for case in cases]
     only = [word for row in ROWS for word in ("--only", row)]
     assert cli.main(["grade", *paths, "--out", str(out), "--seed", str(seed), "--jobs", "2", *only]) == cli.OK
     return {
@@ -281,7 +282,7 @@ class TestPublicChecks:
     def run(self, edition, bodies=None, folder=None):
         """The last line of the check of the three rows, with these bodies in the solved lab, or as released."""
         if bodies is not None:
-            for path in (Case("answer", bodies=bodies).write(folder) / self.HALF).glob("*.py"):
+            for path in (write(Case("answer", bodies=bodies), folder) / self.HALF).glob("*.py"):
                 shutil.copyfile(path, edition / self.HALF / path.name)
         done = subprocess.run(
             [sys.executable, "-m", "grader", "check", *ROWS], cwd=edition, capture_output=True, text=True, check=False

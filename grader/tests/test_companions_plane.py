@@ -14,7 +14,7 @@ import torch
 from nbgrader.nbgraderformat import MetadataValidator
 
 from grader import cli
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab import golden_companions_plane as golden
 from grader.lab import reference
 from grader.lab.checks.companions_plane import draws_for
@@ -35,6 +35,7 @@ from grader.lab.release import ROOT, release
 from grader.lab.torch_draws import TorchGenerator
 from grader.tests.class_run import account, rows_of
 from grader.tests.lab import load_half
+from grader.tools.builder import write
 
 ROWS = ("extra.train_step", "extra.sampler_loop", "extra.forward_step", "extra.naive_skip")
 NOTEBOOK = "2d_plot_diffusion_todo/companions.ipynb"
@@ -50,7 +51,7 @@ REST = [case for case in CASES if case not in BRIEF]
 def grade(cases, root, seed=0):
     """{name: {row id: row}} of the four rows."""
     out = root / "grades"
-    paths = [str(case.write(root / "in")) for case in cases]
+    paths = [str(write(case, root / "in")) for case in cases]
     only = [word for row in ROWS for word in ("--only", row)]
     assert cli.main(["grade", *paths, "--out", str(out), "--seed", str(seed), "--jobs", "2", *only]) == cli.OK
     return {
@@ -300,7 +301,7 @@ class TestStudentsOwnCheck:
             )
         ]
         bodies = dict(pair for case in wrong for pair in case.bodies.items())
-        for path in (Case("wrong", bodies=bodies).write(tmp_path) / half).glob("*.py"):
+        for path in (write(Case("wrong", bodies=bodies), tmp_path) / half).glob("*.py"):
             shutil.copyfile(path, edition / half / path.name)
         code, text = self.run(edition, *ROWS)
         assert (code, text.splitlines()[-1]) == (1, "0 of 4 passed, 4 failed, 0 not done yet")

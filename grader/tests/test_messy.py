@@ -7,7 +7,7 @@ import pytest
 from grader import cli
 from grader.lab.made_up import hostile, messy
 from grader.tests.class_run import CODE_ROWS, account, rows_of
-from grader.tools.builder import build
+from grader.tools.builder import build, write
 
 
 def grade(paths, out, *options):
@@ -27,7 +27,7 @@ def earned(result):
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("messy")
-    paths = [case.write(folder / "built", folder / "submissions") for case in messy.CASES]
+    paths = [write(case, folder / "built", folder / "submissions") for case in messy.CASES]
     code, results = grade(paths, folder / "grades")
     assert code == cli.OK
     return results
@@ -53,7 +53,7 @@ def besieged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     policy = folder / "policy.toml"
     policy.write_text(hostile.SHORT_LIMITS)
-    paths = [case.write(folder / "built", folder / "submissions") for case in (hostile.STUBBORN, hostile.FORGER)]
+    paths = [write(case, folder / "built", folder / "submissions") for case in (hostile.STUBBORN, hostile.FORGER)]
     for case in hostile.BROKEN:
         paths.append(folder / "submissions" / f"{case.name}_lab1.zip")
         case.make(paths[-1])

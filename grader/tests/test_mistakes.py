@@ -6,12 +6,13 @@ import json
 import pytest
 
 from grader import cli
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab import LAB
 from grader.lab.diagnosis import CATALOGUE
 from grader.lab.made_up.mistakes_task1 import CASES as TASK1
 from grader.lab.made_up.mistakes_task2 import CASES as TASK2
 from grader.tests.class_run import account, assert_only_this_row_suffers, grade_cases, rows_of
+from grader.tools.builder import write
 
 CASES = (*TASK1, *TASK2)
 BY_NAME = {case.name: case for case in CASES}
@@ -92,7 +93,7 @@ def test_what_the_policy_allows_is_right(tmp_path):
     refused, *allowed = *clips, Case("beta", bodies=beta.bodies)
     policy = tmp_path / "policy.toml"
     policy.write_text('[reverse_step]\nvariances = ["posterior", "beta"]\n[cosine]\nclips = [0.999, 0.9999]\n')
-    paths = [str(case.write(tmp_path / "in")) for case in (*allowed, refused)]
+    paths = [str(write(case, tmp_path / "in")) for case in (*allowed, refused)]
     out = tmp_path / "out"
     command = ["grade", *paths, "--out", str(out), "--only", "task2", "--no-training", "--seed", "0", "--jobs", "2"]
     assert cli.main([*command, "--policy", str(policy)]) == cli.OK

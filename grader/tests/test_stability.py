@@ -1,6 +1,6 @@
 """The same submission gets the same points under every seed of the judge; `make stability` tries a hundred."""
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.sandbox import SandboxKind
 from grader.tools import stability
 

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
+from grader.tools.builder import write
 from grader.tools.demo import build_class
 
 LIMIT_S = 6.0
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="ddpm-benchmark-") as scratch:
         folder = Path(scratch)
-        solved = Case("solved").write(folder)
+        solved = write(Case("solved"), folder)
         with contextlib.redirect_stderr(io.StringIO()):
             archives = build_class(folder / "class")
         import_torch()  # once, so that the files are in the page cache for both

@@ -8,10 +8,10 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from grader.judging.made_up import Case
+from grader.lab import LAB
 from grader.submission.todo import Block, Segment, split
 
-SOLUTIONS = Path(__file__).resolve().parent.parent.parent / "solutions"
-TASK1, TASK2 = "2d_plot_diffusion_todo", "image_diffusion_todo"
 REPORT = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
     b"trailer<</Root 1 0 R>>\n%%EOF\n"
@@ -33,9 +33,9 @@ def build(
     """
     folder.mkdir(parents=True)
     left = dict(bodies or {})
-    for half in (TASK1, TASK2):
-        for source in sorted((SOLUTIONS / half).iterdir()):
-            target = folder / half / source.name
+    for half in LAB.halves:
+        for source in sorted((LAB.solutions / half.folder).iterdir()):
+            target = folder / half.folder / source.name
             target.parent.mkdir(exist_ok=True)
             if source.suffix == ".py":
                 target.write_text(_filled(source.read_text(encoding="utf-8"), left), encoding="utf-8")
@@ -49,6 +49,11 @@ def build(
     for name, content in (files or {}).items():
         _put(folder / name, content)
     return folder
+
+
+def write(case: Case, folder: Path) -> Path:
+    """Build a made-up submission in `folder` / its name."""
+    return build(folder / case.name, case.bodies, case.files, case.replace)
 
 
 def pack(folder: Path, archive: Path, top: str = "") -> Path:

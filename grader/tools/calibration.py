@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case, combined
 from grader.lab import LAB
 from grader.lab.checks.training import DATA_POINTS, EVALUATED, TAIL, TRAINING
-from grader.lab.made_up.styles import combined
 from grader.lab.made_up.styles_simplenet import STYLES
 from grader.lab.swiss_roll import chamfer_distance, swiss_roll
 from grader.sandbox import Sandbox
 from grader.submission.unpack import stage
+from grader.tools.builder import write
 
 READINGS = Path(__file__).with_name("calibration.csv")
 SOLVED = "solved"
@@ -63,7 +63,7 @@ def read(case: Case, seeds: Sequence[int]) -> Iterator[Reading]:
     with tempfile.TemporaryDirectory(prefix="ddpm-calibration-") as scratch, ExitStack() as stack:
 
         def opened(name: str, more: dict[str, str]) -> Sandbox:
-            written = replace(case, name=name, bodies=case.bodies | more).write(Path(scratch))
+            written = write(replace(case, name=name, bodies=case.bodies | more), Path(scratch))
             staged = stage(written, Path(scratch) / f"staged-{name}", LAB)
             return stack.enter_context(Sandbox(staged.root, staged.halves, limits, LAB.material))
 

@@ -21,10 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case, combined
 from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
 from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
-from grader.lab.made_up.styles import combined
 from grader.lab.made_up.variants import BY_ROW
 from grader.tools.builder import build, pack
 

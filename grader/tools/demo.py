@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from grader.cli import main as command_line
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
 from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
 from grader.lab.release import release

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab import LAB
 from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
 from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
@@ -23,6 +23,7 @@ from grader.policy import Policy
 from grader.running.grading import Order, judge_row
 from grader.sandbox import Sandbox, SandboxKind
 from grader.submission.unpack import stage
+from grader.tools.builder import write
 
 SOLVED = Case("solved")
 CASES: tuple[Case, ...] = (SOLVED, *VARIANTS, *TASK1_MISTAKES, *TASK2_MISTAKES)
@@ -35,7 +36,7 @@ def outcomes(case: Case, seeds: Iterable[int], kind: SandboxKind) -> dict[str, C
     policy = _patient(LAB.policy())
     found: dict[str, Counter[Outcome]] = {row.id: Counter() for row in rows}
     with tempfile.TemporaryDirectory(prefix="ddpm-stability-") as scratch:
-        submission = stage(case.write(Path(scratch) / "in"), Path(scratch) / "staged", LAB)
+        submission = stage(write(case, Path(scratch) / "in"), Path(scratch) / "staged", LAB)
         with Sandbox(submission.root, submission.halves, policy.limits, LAB.material, kind) as sandbox:
             for row in rows:  # rows outside, seeds inside: changing the half costs a new process
                 for seed in seeds:

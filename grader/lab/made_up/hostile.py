@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.judging.made_up import before
+from grader.lab.files import DDPM, MODEL, NETWORK, SCHEDULER, TASK1, TASK2
 from grader.lab.made_up.messy import Messy
-from grader.lab.made_up.styles import DDPM, MODEL, NETWORK, SCHEDULER, before
 from grader.records import Verdict
-from grader.tools.builder import TASK1, TASK2, build, pack
+from grader.tools.builder import build, pack
 
 _FORGE = """
 import json, os, struct

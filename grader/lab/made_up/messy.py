@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grader.judging.made_up import Pairs, before
+from grader.lab.files import DDPM, MODEL, NETWORK, SCHEDULER, TASK1, TASK2
 from grader.lab.made_up import other_editions
-from grader.lab.made_up.styles import DDPM, MODEL, NETWORK, SCHEDULER, Pairs, before
 from grader.records import Verdict
-from grader.tools.builder import TASK1, TASK2, build
+from grader.tools.builder import build
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 Wrap = Callable[[Path, Path], Path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from grader.judging.cases import Case, mistake
+from grader.judging.made_up import Case, mistake
 from grader.records import Verdict
 
 SCHEDULER = "image_diffusion_todo/scheduler.py"

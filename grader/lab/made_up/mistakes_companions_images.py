@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from grader.judging.cases import Case, mistake
+from grader.judging.made_up import Case, mistake
+from grader.lab.files import TASK2
 from grader.records import Verdict
-from grader.tools.builder import TASK2
 
 fast, labels, parity = (
     partial(mistake, f"extra.{row}", points=0.0) for row in ("fast_sample", "class_conditional", "diffusers_parity")

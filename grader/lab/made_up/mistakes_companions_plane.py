@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from grader.judging.cases import Case, mistake
+from grader.judging.made_up import Case, mistake
+from grader.lab.files import TASK1
 from grader.records import Verdict
-from grader.tools.builder import TASK1
 
 train, sampler, chain, skip = (
     partial(mistake, f"extra.{row}", points=0.0) for row in ("train_step", "sampler_loop", "forward_step", "naive_skip")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from grader.judging.cases import Case, mistake
+from grader.judging.made_up import Case, mistake
 from grader.records import Verdict
 
 noise, x0, mean = (partial(mistake, f"task2.step_{predictor}") for predictor in ("noise", "x0", "mean"))

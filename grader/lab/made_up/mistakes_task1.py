@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab.made_up import (
     mistakes_task1_forward,
     mistakes_task1_loss,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grader.judging.cases import Case
-from grader.tools.builder import TASK1
+from grader.judging.made_up import Case
+from grader.lab.files import TASK1
 
 ROW = "task1.q_sample"
 FORMULA_LOST = 1.5  # drawn noise 1.0 and untouched inputs 0.5 remain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 
 ROW = "task1.compute_loss"
 TARGET_LOST, TIMESTEPS_LOST = 2.0, 2.5

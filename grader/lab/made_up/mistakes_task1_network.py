@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 
 ROW = "task1.simplenet"
 LAYERS = """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
+from grader.lab.files import TASK1
 from grader.records import Verdict
-from grader.tools.builder import TASK1
 
 STEP, LOOP = "task1.p_sample", "task1.p_sample_loop"
 MEAN_LOST, VARIANCE_LOST = 1.5, 2.5  # a wrong mean costs all means, the last one included

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case
 from grader.lab.made_up import mistakes_add_noise, mistakes_cosine, mistakes_losses, mistakes_steps
 
 CASES: tuple[Case, ...] = (

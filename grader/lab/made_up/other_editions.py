@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grader.lab.made_up.styles import DDPM, MODEL, SCHEDULER, Pairs, before
+from grader.judging.made_up import Pairs, before
+from grader.lab.files import DDPM, MODEL, SCHEDULER
 from grader.lab.made_up.styles_task2 import without_given_t
 
 CUDA_BODIES = {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from grader.judging.cases import Case
-from grader.lab.made_up.styles import DDPM, Style, before, body
-from grader.tools.builder import TASK1
+from grader.judging.made_up import Case, Style, before, body
+from grader.lab.files import DDPM, TASK1
 
 WARMUP = f"{TASK1}/warmup.py"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grader.lab.made_up.styles import DDPM, Style, before, body
+from grader.judging.made_up import Style, before, body
+from grader.lab.files import DDPM
 
 GIVEN_T = "        t = one_t_per_point(t, xt)  # (B,)\n\n"  # in p_sample alone
 INIT_END = "        super().__init__()\n        self.network = network\n        self.var_scheduler = var_scheduler\n"

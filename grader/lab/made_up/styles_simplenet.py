@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grader.lab.made_up.styles import NETWORK, Style, before
+from grader.judging.made_up import Style, before
+from grader.lab.files import NETWORK
 
 ROW = "task1.simplenet"
 CLASS = "class SimpleNet(nn.Module):\n"

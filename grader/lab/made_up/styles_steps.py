@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grader.lab.made_up.styles import SCHEDULER, Pairs, Style, before, body
+from grader.judging.made_up import Pairs, Style, before, body
+from grader.lab.files import SCHEDULER
 from grader.lab.made_up.styles_task2 import ABOVE_ADD_NOISE, NUMPY_SCHEDULER, without_given_t
 
 STEP_NOISE_BUFFERS = '        self.register_buffer("sigmas", variances.sqrt().float())\n'

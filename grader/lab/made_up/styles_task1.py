@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grader.lab.made_up.styles import DDPM, Style, before, body
+from grader.judging.made_up import Style, before, body
+from grader.lab.files import DDPM
 
 ABOVE_P_SAMPLE = "    @torch.no_grad()\n    def p_sample(self,"
 ABOVE_LOSS = "    def compute_loss(self,"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grader.lab.made_up.styles import MODEL, SCHEDULER, Pairs, Style, before, body
+from grader.judging.made_up import Pairs, Style, before, body
+from grader.lab.files import MODEL, SCHEDULER
 
 MODEL_IMPORTS, SCHEDULER_IMPORTS = "import torch.nn.functional as F\n", "import torch\nfrom torch import nn\n"
 ABOVE_LOSSES = "    def get_loss_noise(\n"

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from grader.judging.cases import Case
+from grader.judging.made_up import Case, Style, combined
 from grader.lab.made_up import styles_p_sample, styles_simplenet, styles_steps, styles_task1, styles_task2
-from grader.lab.made_up.styles import Style, combined
 
 STYLES: tuple[Style, ...] = (
     *styles_simplenet.STYLES,
