@@ -19,7 +19,7 @@ from grader.lab import LAB
 from grader.running import class_run as run
 from grader.running.class_run import Task
 from grader.running.grading import Order
-from grader.sandbox.watch import descendants
+from grader.sandbox.proc import descendants
 from grader.submission import resubmissions as handed_in
 from grader.tools.builder import build, pack
 

@@ -16,9 +16,11 @@ import pytest
 
 from grader.lab import LAB
 from grader.records import Verdict
-from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, SandboxUnavailable, bubblewrap, launch
+from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, SandboxUnavailable, mounts
+from grader.sandbox.kinds import bubblewrap
+from grader.sandbox.kinds.bubblewrap import Bubblewrap
 from grader.sandbox.launch import environment
-from grader.sandbox.watch import descendants
+from grader.sandbox.proc import descendants
 
 LIMITS = LAB.policy().limits.model_copy(
     update={
@@ -261,7 +263,7 @@ def too_large(x):
 
 def bubblewrap_works() -> str:
     try:
-        bubblewrap.require()
+        Bubblewrap.require()
     except SandboxUnavailable as error:
         return str(error)
     return ""
@@ -296,8 +298,8 @@ def make(submission: Path, kind: SandboxKind = SandboxKind.BUBBLEWRAP, **limits:
         submission,
         {"one": "one", "two": "two"},
         LIMITS.model_copy(update=limits),
+        LAB.material.with_probes(submission / "probes.py"),
         kind,
-        material=LAB.material.with_probes(submission / "probes.py"),
     )
 
 
@@ -541,8 +543,8 @@ class TestMasks:
     def test_a_grader_among_the_libraries_is_hidden(self, submission, monkeypatch):
         """An ordinary install, and a repository with its virtual environment inside, below a shown folder."""
         library = Path(sysconfig.get_path("purelib"))
-        monkeypatch.setattr(launch, "private_folders", lambda: [library / "jinja2", Path(sys.prefix).parent])
-        monkeypatch.setattr(bubblewrap, "SYSTEM", (*bubblewrap.SYSTEM, str(Path(sys.prefix).parent)))
+        monkeypatch.setattr(mounts, "private_folders", lambda: [library / "jinja2", Path(sys.prefix).parent])
+        monkeypatch.setattr(mounts, "SYSTEM", (*mounts.SYSTEM, str(Path(sys.prefix).parent)))
         with make(submission) as sandbox:
             assert run(sandbox, "listing", str(library / "jinja2")) == []
             assert run(sandbox, "listing", str(Path(sys.prefix).parent)) == [Path(sys.prefix).name]
@@ -712,7 +714,7 @@ class TestUnavailable:
         (tmp_path / "dnf").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(SandboxUnavailable) as caught:
-            bubblewrap.require.__wrapped__()
+            bubblewrap._require.__wrapped__(False)
         assert str(caught.value) == (
             "bubblewrap is not installed: install it with `sudo dnf install bubblewrap`, "
             "or ask for `--sandbox none`, which runs submissions without protection"

@@ -19,10 +19,11 @@ import pytest
 
 from grader.lab import LAB
 from grader.records import Verdict
-from grader.sandbox import ProbeFailure, Sandbox, SandboxKind, SandboxUnavailable, launch, resolve, user
-from grader.sandbox.guard import processes
+from grader.sandbox import ProbeFailure, Sandbox, SandboxKind, SandboxUnavailable, account, installation, resolve
+from grader.sandbox.kinds import user
 from grader.sandbox.launch import environment
-from grader.sandbox.watch import descendants
+from grader.sandbox.proc import descendants
+from grader.sandbox.reaper import processes
 from grader.tests.test_sandbox import ATTACK, LIMITS, PROBES, failure, run
 from grader.tools.builder import build
 
@@ -99,7 +100,7 @@ def interpreter(tmp_path_factory):
     if os.geteuid() != 0 or _others_may_start(Path(sys.executable)):
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="ddpm-python-", dir=user._place()))
+    folder = Path(tempfile.mkdtemp(prefix="ddpm-python-", dir=account.temporary_folder()))
     folder.chmod(0o755)
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for part in (f"bin/{name}", f"lib/{name}"):
@@ -165,8 +166,8 @@ def make(submission: Path, **limits: float) -> Sandbox:
         submission,
         {"one": "one", "two": "two"},
         LIMITS.model_copy(update=limits),
+        LAB.material.with_probes(submission / "probes.py"),
         SandboxKind.USER,
-        material=LAB.material.with_probes(submission / "probes.py"),
     )
 
 
@@ -363,7 +364,7 @@ class TestRequirements:
 
     @root
     def test_paths_that_can_be_read_are_named_with_the_command_that_closes_them(self, monkeypatch):
-        folder = Path(user._place(), f"ddpm-open-{os.getpid()}")
+        folder = Path(account.temporary_folder(), f"ddpm-open-{os.getpid()}")
         (folder / "solutions").mkdir(parents=True)
         (folder / "home").mkdir()
         (folder / "home" / "diary").write_text("x")
@@ -390,10 +391,10 @@ class TestRequirements:
     @root
     def test_an_open_checkout_is_refused(self, monkeypatch):
         """Its own answers are what is looked for first."""
-        answers = Path(tempfile.mkdtemp(dir=user._place()))
+        answers = Path(tempfile.mkdtemp(dir=account.temporary_folder()))
         (answers / "grader").mkdir()
         answers.chmod(0o711)
-        monkeypatch.setattr(launch, "PACKAGE", answers / "grader")
+        monkeypatch.setattr(installation, "PACKAGE", answers / "grader")
         monkeypatch.setattr(user, "private_paths", PRIVATE_PATHS)
         try:
             with pytest.raises(SandboxUnavailable, match=f"chmod go-rwx {answers}/grader`"):
@@ -404,7 +405,7 @@ class TestRequirements:
     @root
     def test_the_command_line_is_blanked(self):
         code = (
-            "import sys\nfrom grader.sandbox import user\nuser.hide_arguments()\n"
+            "import sys\nfrom grader.sandbox.kinds import user\nuser.hide_arguments()\n"
             "print(open('/proc/self/cmdline').read().strip('\\0'), sys.argv[1])\n"
         )
         done = subprocess.run(
