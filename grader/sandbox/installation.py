@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import site
 import sys
 import sysconfig
@@ -12,8 +13,20 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NEEDED = ("torch", "numpy", "safetensors")  # without them no worker starts
-# Run as a worker would be: prints a line that says which of NEEDED are not found, without importing them.
-LACKING = f"import importlib.util as u; print('lacks', *(n for n in {NEEDED!r} if u.find_spec(n) is None))"
+# Run as a worker would be, as root's is another user: prints a line that says which of NEEDED cannot be read.
+LACKING = f"""
+import importlib.util, os
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(30000, 30000, 30000)
+    os.setresuid(30000, 30000, 30000)
+def lacks(name):
+    try:
+        return open(importlib.util.find_spec(name).origin, "rb").close()
+    except (AttributeError, OSError):
+        return name
+print("lacks", *filter(None, map(lacks, {NEEDED!r})))
+"""
 
 
 def interpreter_folders() -> list[Path]:
@@ -61,8 +74,14 @@ def lacking(printed: str) -> str:
     spec = importlib.util.find_spec(names[0])
     if spec is None or spec.origin is None:
         return f"{names[0]} is not installed in {sys.prefix}, and the grader needs it"
+    home = Path(spec.origin).parents[1]
+    if any(home.is_relative_to(folder) for folder in interpreter_folders()):
+        return (
+            f"submissions run as another user, who cannot read {names[0]} in {home}: "
+            f"`chmod -R go+rX {shlex.quote(sys.prefix)}` opens this Python's folder to others"
+        )
     return (
-        f"submissions would not find {names[0]}, which this Python imports from {Path(spec.origin).parents[1]}: "
+        f"submissions would not find {names[0]}, which this Python imports from {home}: "
         "what is on PYTHONPATH or was installed with --user is hidden from them; install the grader's "
         "requirements in a virtual environment"
     )

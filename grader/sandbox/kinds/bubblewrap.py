@@ -122,7 +122,7 @@ def _require(gpu: bool) -> None:
         output.seek(0)
         text = output.read().decode(errors="replace").strip()
     if code != 0:
-        raise SandboxUnavailable(explain(text or f"exit code {code}"))
+        raise SandboxUnavailable(explain(text or f"bwrap: exit code {code}"))
     if problem := lacking(text):
         raise SandboxUnavailable(problem)
 

@@ -124,23 +124,27 @@ def _require(closed: tuple[str, ...], unlisted: tuple[str, ...]) -> None:
     hide_arguments()
     uid, claim = claim_uid()
     try:
-        shown = _seen_by(uid, [*((path, False) for path in closed), *((path, True) for path in unlisted)])
+        looked_for = [*((path, False) for path in closed), *((path, True) for path in unlisted)]
+        shown = json.loads(_run_as(uid, "-I", "-S", "-c", TRIAL, given=json.dumps(looked_for)))
+        problem = installation.lacking(_run_as(uid, "-c", installation.LACKING))
     finally:
         claim.close()
     if shown:
         raise SandboxUnavailable(explain(shown, unlisted))
+    if problem:
+        raise SandboxUnavailable(problem)
 
 
-def _seen_by(uid: int, paths: list[tuple[str, bool]]) -> list[str]:
-    """Which of some paths a user sees, found out by trying."""
+def _run_as(uid: int, *arguments: str, given: str = "") -> str:
+    """What this Python prints when it is run by another user. Raises SandboxUnavailable where it cannot be."""
     python = "this Python cannot be started by another user, which the sandbox 'user' needs"
     advice = f"`chmod o+x` the folders that lead to {sys.executable}, or install it outside of them"
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", TRIAL],
-            input=json.dumps(paths).encode(),
+            [sys.executable, *arguments],
+            input=given.encode(),
             capture_output=True,
-            env={},
+            env={"PYTHONNOUSERSITE": "1"},
             cwd="/",
             timeout=60,
             user=uid,
@@ -156,7 +160,7 @@ def _seen_by(uid: int, paths: list[tuple[str, bool]]) -> list[str]:
         ) from error
     if done.returncode != 0:
         raise SandboxUnavailable(f"{python} ({done.stderr.decode(errors='replace').strip()[-300:]}); {advice}")
-    return list(json.loads(done.stdout))
+    return done.stdout.decode(errors="replace")
 
 
 def explain(shown: list[str], unlisted: Iterable[str]) -> str:
