@@ -220,25 +220,27 @@ def test_a_read_only_checkout_below_tmp_that_is_somebody_elses(below_tmp, tmp_pa
             os.chmod(folder, 0o755)
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    return build_wheel(checkout(folder / "source"), folder)
+
+
+@pytest.fixture(scope="module")
+def command(wheel: Path) -> Path:
+    python = environment(wheel.parent / "elsewhere")
+    arguments = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", wheel]
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, *arguments], check=True)
+    return python.with_name("ddpm-grader")
+
+
 @pytest.mark.slow
 class TestWheel:
-    @pytest.fixture(scope="class")
-    def wheel(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("wheel")
-        return build_wheel(checkout(folder / "source"), folder)
-
-    @pytest.fixture(scope="class")
-    def command(self, wheel: Path) -> Path:
-        python = environment(wheel.parent / "elsewhere")
-        arguments = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", wheel]
-        subprocess.run([sys.executable, "-m", "pip", "--python", python, *arguments], check=True)
-        return python.with_name("ddpm-grader")
-
     def test_holds_the_grader_and_the_halves_and_no_tests(self, wheel):
         names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
         released = {name for name in names if name.startswith("grader/lab/released/")}
         assert {name for name in names - released if ".dist-info/" not in name} == set(shipped_files())
-        assert {f"grader/lab/released/{half.folder}/{half.modules[0]}" for half in LAB.halves} <= released
+        assert {f"grader/lab/released/{half.folder}/{half.modules[0]}.py" for half in LAB.halves} <= released
         assert not [name for name in released if "__pycache__" in name]
 
     def test_knows_its_version(self, command, tmp_path):
