@@ -46,7 +46,8 @@ def test_a_wrong_answer_is_named_and_its_finding_keeps_its_fields(graded):
     [check] = row["checks"]
     assert (check["checked"], check["expected"], check["equation"]) == ("double(x)", "2 x", "y = 2 x")
     assert row["evidence"] == ["double.png"]
-    assert result(graded, "wrong")["remarks"] == ["report.pdf is missing"]
+    assert result(graded, "wrong")["remarks"] == []
+    assert result(graded, "untouched")["remarks"] == ["report.pdf is missing"]
 
 
 def test_report_summary_and_class_page_speak_of_this_lab(graded):
