@@ -1,32 +1,12 @@
 """Probes of the 2D half: they call the student's functions and return what came out, nothing more."""
 
 import torch
-from loading import Missing, probe
-from probing import (
-    affine_network,
-    build_scheduler,
-    first_accepted,
-    forms_of,
-    need_tensor,
-    plain_draw,
-    recorded,
-)
-from stand_ins import AffineNetwork, AffineNoising, AffineStep
+from building import build_module, need_method
+from loading import probe
+from probing import first_accepted, forms_of, need_tensor, plain_draw, recorded
+from stand_ins import AffineNoising, AffineStep
 
 MOVED = 0.02  # away from an initialisation at a special point
-
-
-def build_module(half, params, arrays):
-    """The student's DiffusionModule around the stand-in network."""
-    scheduler = build_scheduler(half.need("ddpm", "BaseScheduler"), params)
-    network = affine_network(arrays, AffineNetwork)
-    return half.need("ddpm", "DiffusionModule")(network, scheduler), network
-
-
-def need_method(module, name):
-    if not callable(getattr(module, name, None)):
-        raise Missing(f"ddpm.py: {type(module).__name__} has no method {name}")
-    return getattr(module, name)
 
 
 def build_simplenet(half, params, moved=0.0):

@@ -3,14 +3,11 @@
 import inspect
 
 import torch
+from building import build_ddpm_scheduler
 from loading import Missing, probe
 from probing import affine_network, build_scheduler, first_accepted, forms_of, need_tensor, plain_draw
 from stand_ins import AffineNetwork, AffineNoising, GivenScheduler
 from task1 import loss_trials
-
-
-def build_ddpm_scheduler(half, params):
-    return build_scheduler(half.need("scheduler", "DDPMScheduler"), params)
 
 
 @probe("schedule_tables")
