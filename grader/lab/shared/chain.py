@@ -78,7 +78,7 @@ def offset_table(bench: Bench, T: int, features: int) -> NDArray[np.float32]:
 
 
 def of_stand_in(arrays: Mapping[str, NDArray[Any]], calls: Sequence[Sequence[float]], of: str = "") -> Chain:
-    """The chain that the stand-in saw. calls: smallest and largest t of each; of: which loop of several, such as ".3"."""
+    """The chain that the stand-in saw. calls: least and largest t of each; of: which loop of several, such as ".3"."""
     ts = [low if low == high else float("nan") for low, high in calls]
     names = [f"shown{of}.{k}" for k in range(len(ts))]
     return Chain(ts, [arrays[name].astype(float) for name in names if name in arrays], arrays[f"out{of}"].astype(float))
