@@ -9,7 +9,6 @@ from grader.lab.diagnosis import (
     forward,
     loop,
     losses,
-    reverse,
     simplenet,
     training,
 )
@@ -18,7 +17,6 @@ from grader.lab.diagnosis.base import Misconception
 CATALOGUE: tuple[Misconception, ...] = tuple(
     simplenet.CATALOGUE
     + forward.CATALOGUE
-    + reverse.CATALOGUE
     + loop.CATALOGUE
     + losses.CATALOGUE
     + cosine.CATALOGUE
