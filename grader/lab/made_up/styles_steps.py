@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.judging.made_up import Pairs, Style, before, body
 from grader.lab.files import SCHEDULER
-from grader.lab.made_up.styles_task2 import ABOVE_ADD_NOISE, NUMPY_SCHEDULER, without_given_t
+from grader.lab.shared.made_up import ABOVE_ADD_NOISE, NUMPY_SCHEDULER, without_given_t
 
 STEP_NOISE_BUFFERS = '        self.register_buffer("sigmas", variances.sqrt().float())\n'
 
