@@ -10,7 +10,7 @@ import pytest
 
 from grader import cli
 from grader.lab import LAB
-from grader.lab.made_up.variants import CASES
+from grader.lab.catalogue import variants
 from grader.output.class_page import link, misconceptions, render, row_lines, totals, write_class_page
 from grader.records import Verdict
 from grader.submission import similarity
@@ -124,7 +124,7 @@ def test_a_page_that_fails_costs_no_grades(tmp_path, monkeypatch, capsys):
 
 
 def test_renamed_variables_are_found_and_independent_answers_are_not(tmp_path):
-    first, second = (write(case, tmp_path) for case in CASES[:2])
+    first, second = (write(case, tmp_path) for case in variants()[:2])
     copied = shutil.copytree(first, tmp_path / "copied")
     for file in copied.rglob("*.py"):
         text = re.sub(r"\b(xt|x0|x_t|noise|eps|alpha|mean)\b", r"my_\1", file.read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def test_what_is_too_much_to_compare_is_counted(tmp_path, monkeypatch):
 
 
 def test_the_limit_lies_between_independent_answers_and_copies(tmp_path):
-    prints = [fingerprints(write(case, tmp_path), LAB) for case in CASES[:6]]
+    prints = [fingerprints(write(case, tmp_path), LAB) for case in variants()[:6]]
     apart = max(shared(a, b) for number, a in enumerate(prints) for b in prints[number + 1 :])
     assert apart < LEAST - 0.2
     assert shared(prints[0], prints[0]) == 1.0
