@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-from grader.lab import LAB
-from grader.output.report import VERDICTS
+from grader.labs import Lab
 from grader.output.summary import what_went_wrong
-from grader.records import PENDING, Result, Row, Verdict
+from grader.output.wording import VERDICTS, earned, lost
+from grader.records import PENDING, Result, Row
 from grader.text import number, one_line, visible, word
 
 LIMIT = 900_000  # bytes; GitHub takes 1 MiB for each step
@@ -23,10 +23,10 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>&|~#$!{}]|^[-+=])")
 _LINKED = re.compile(r"([@#:])(?=\S)|(?<=www)(\.)", re.IGNORECASE)
 
 
-def to_markdown(results: list[Result]) -> str:
+def to_markdown(results: list[Result], lab: Lab) -> str:
     """The summary; submissions at the end are left out, which it says, where it would be longer than GitHub takes."""
-    titles = {row.id: row.title for row in LAB.rubric}
-    blocks = [_overview(results)]
+    titles = {row.id: row.title for row in lab.rubric}
+    blocks = [_overview(results, lab)]
     size = len(blocks[0].encode())
     for place, result in enumerate(results):
         block = _submission(result, titles)
@@ -66,16 +66,15 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
-def _overview(results: list[Result]) -> str:
+def _overview(results: list[Result], lab: Lab) -> str:
     lines = [
-        "## Diffusion lab: points",
+        f"## {lab.title}: points",
         "",
         "| submission | points | pending | what went wrong |",
         "| --- | ---: | ---: | --- |",
     ]
     lines += [
-        f"| {code(result.id)} | {number(result.points)} of {number(result.max)} | {number(result.pending)} "
-        f"| {code(what_went_wrong(result))} |"
+        f"| {code(result.id)} | {earned(result)} | {number(result.pending)} | {code(what_went_wrong(result))} |"
         for result in results
     ]
     lines += ["", "Pending points are given by a person.", ""]
@@ -92,9 +91,9 @@ def _submission(result: Result, titles: dict[str, str]) -> str:
     lines += [
         f"| {code(row.id)} {prose(titles.get(row.id, ''))} | {VERDICTS[row.verdict][0]} {word(row.verdict)} "
         f"| {_points(row)} |"
-        for row in result.told
+        for row in result.shown
     ]
-    lines += ["", *(_lost(row) for row in result.told if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW))]
+    lines += ["", *map(_folded, lost(result))]
     if result.remarks:
         lines += [
             "<details><summary>Remarks, which cost nothing</summary>",
@@ -108,10 +107,10 @@ def _submission(result: Result, titles: dict[str, str]) -> str:
 
 
 def _points(row: Row) -> str:
-    return f"pending, of {number(row.max)}" if row.verdict in PENDING else f"{number(row.points)} of {number(row.max)}"
+    return f"pending, of {number(row.max)}" if row.verdict in PENDING else earned(row)
 
 
-def _lost(row: Row) -> str:
+def _folded(row: Row) -> str:
     """What went wrong in a row, folded."""
     lines = [f"<details><summary><code>{_plain(row.id)}</code>: {word(row.verdict)}</summary>", ""]
     if row.diagnosis:

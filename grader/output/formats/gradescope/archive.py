@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grader.errors import UsageError
-from grader.lab import LAB
+from grader.labs import REPOSITORY, Lab
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
 SCRIPTS = ("setup.sh", "run_autograder")
 CONFIG, POLICY, PIP_CONF = "autograder.json", "policy.toml", "pip.conf"
@@ -23,7 +22,7 @@ WHEN = (2020, 1, 1, 0, 0, 0)  # of every entry: the same sources make the same Z
 
 
 def write_autograder(
-    archive: Path, limit_s: int, visibility: str, policy: Path | None = None, pip_conf: Path | None = None
+    archive: Path, lab: Lab, limit_s: int, visibility: str, policy: Path | None = None, pip_conf: Path | None = None
 ) -> None:
     """Write `archive`. Raises UsageError for a limit that is too short, or a grader without its repository."""
     if limit_s < SHORTEST_LIMIT_S:
@@ -33,11 +32,11 @@ def write_autograder(
             "the autograder's ZIP is made of a checkout of the repository, and this grader is installed "
             "without one: clone it and run the same command there"
         )
-    LAB.policy(policy)  # so that a mistake in it is told now
+    lab.policy(policy)  # so that a mistake in it is told now
     files = {name: (HERE / name).read_bytes() for name in SCRIPTS}
-    files |= {path.relative_to(REPOSITORY).as_posix(): path.read_bytes() for path in _sources()}
+    files |= {name: path.read_bytes() for name, path in _sources(lab)}
     files["requirements.txt"] = "".join(f"{line}\n" for line in requirements()).encode()
-    files[CONFIG] = (json.dumps({"limit_s": limit_s, "visibility": visibility}) + "\n").encode()
+    files[CONFIG] = (json.dumps({"lab": lab.package, "limit_s": limit_s, "visibility": visibility}) + "\n").encode()
     for name, path in ((POLICY, policy), (PIP_CONF, pip_conf)):
         if path is not None:
             files[name] = _read(path)
@@ -56,15 +55,19 @@ def requirements() -> list[str]:
     return [line for line in data["project"]["dependencies"] if not line.startswith(NEEDLESS)]
 
 
-def _sources() -> Iterator[Path]:
-    """The grader without its tests and made-up classes, and the lab as it was handed out."""
-    yield REPOSITORY / "constraints.txt"
-    yield REPOSITORY / "LICENSE"
-    for folder in ("grader", *(half.folder for half in LAB.halves)):
-        for path in sorted((REPOSITORY / folder).rglob("*")):
-            inside = path.relative_to(REPOSITORY / folder)
+def _sources(lab: Lab) -> Iterator[tuple[str, Path]]:
+    """The grader without its tests, and the lab with what was handed out of it, by their names in the ZIP."""
+    yield from ((name, REPOSITORY / name) for name in ("constraints.txt", "LICENSE"))
+    folders = {
+        "grader": REPOSITORY / "grader",
+        lab.package.replace(".", "/"): lab.folder,
+        **{half.folder: lab.released / half.folder for half in lab.halves},
+    }
+    for name, folder in folders.items():
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
             if path.is_file() and not LEFT_OUT & set(inside.parts) and not inside.parts[0].startswith("."):
-                yield path
+                yield f"{name}/{inside.as_posix()}", path
 
 
 def _read(path: Path) -> bytes:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from grader.records import Result, Row, Verdict
 from grader.text import number
 
-# {id of the submission: {id of the row: points, if any were given, and a comment}}, as the desk has them
-Manual = Mapping[str, Mapping[str, tuple[float | None, str]]]
+# {id of the submission: {id of the row: points, if any were given, and a comment}}
+Manual = dict[str, dict[str, tuple[float | None, str]]]
 
 
 def with_manual(results: list[Result], manual: Manual) -> list[Result]:

@@ -24,9 +24,9 @@ from typing import Any
 
 from grader import __version__
 from grader.files import write_atomically
-from grader.lab import LAB
-from grader.output.formats.autograder import CONFIG, DEFAULT_LIMIT_S, POLICY
-from grader.output.formats.gradescope import VISIBILITIES, to_gradescope
+from grader.labs import COURSE, Lab, named
+from grader.output.formats.gradescope.archive import CONFIG, DEFAULT_LIMIT_S, POLICY
+from grader.output.formats.gradescope.results import VISIBILITIES, to_gradescope
 from grader.records import Result, Row, Verdict
 from grader.text import one_line
 
@@ -75,6 +75,11 @@ class Settings:
 
     limit_s: float = DEFAULT_LIMIT_S
     visibility: str = "visible"
+    package: str = COURSE  # the lab's
+
+    @property
+    def lab(self) -> Lab:
+        return named(self.package)
 
     @property
     def working_s(self) -> float:
@@ -83,27 +88,28 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 if results.json tells all that there is to tell, 3 after a fault of the grader's own (it is valid then too)."""
-    parser = argparse.ArgumentParser(prog="python -m grader.output.formats.autograde", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m grader.output.formats.gradescope.container", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("/autograder"), metavar="DIR", help="(default: %(default)s)")
     parser.add_argument("--work", type=Path, metavar="DIR", help=argparse.SUPPRESS)  # the process that grades
     options = parser.parse_args(argv)
     layout = Layout(options.root.resolve())
+    settings = read_settings(layout.source / CONFIG)
     if options.work is not None:
-        return _grade(layout, options.work)
-    return _supervise(layout, read_settings(layout.source / CONFIG))
+        return _grade(layout, options.work, settings.lab)
+    return _supervise(layout, settings)
 
 
 def read_settings(path: Path) -> Settings:
     """The settings in the autograder's ZIP; Gradescope's defaults where there are none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        settings = Settings(float(data["limit_s"]), str(data["visibility"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        settings = Settings(float(data["limit_s"]), str(data["visibility"]), str(data.get("lab", COURSE)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Settings()
     return settings if settings.visibility in VISIBILITIES and settings.limit_s > 0 else Settings()
 
 
-def read_name(metadata: Path) -> str:
+def read_name(metadata: Path, suffix: str) -> str:
     """The id that the submission gets: the student id of who handed it in, else the mail address, else its number."""
     from grader.submission.unpack import submission_id
 
@@ -115,7 +121,7 @@ def read_name(metadata: Path) -> str:
     user = users[0] if isinstance(users, list) and users and isinstance(users[0], dict) else {}
     names = [user.get("sid"), user.get("email"), data.get("id") if isinstance(data, dict) else None]
     said = next((str(name) for name in names if isinstance(name, str | int) and str(name).strip()), "submission")
-    return submission_id(Path("/", said.replace("/", "_")), LAB.suffix)
+    return submission_id(Path("/", said.replace("/", "_")), suffix)
 
 
 # --- the process that writes results.json
@@ -124,7 +130,7 @@ def read_name(metadata: Path) -> str:
 def _supervise(layout: Layout, settings: Settings) -> int:
     began = time.monotonic()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # unwinds: the grading process is ended as well
-    name = read_name(layout.metadata)
+    name = read_name(layout.metadata, settings.lab.suffix)
     if os.geteuid() == 0:  # metadata, earlier results and the answers are no business of the user that runs the code
         layout.root.chmod(0o700)
     notes = Notes(layout, settings, name, began)
@@ -135,7 +141,9 @@ def _supervise(layout: Layout, settings: Settings) -> int:
         notes.folder.mkdir(0o700)
         note = _watch(layout, notes, began + settings.working_s)
         notes.publish(note)
-    print(f"{notes.judged} of {len(LAB.rubric)} rows judged in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(
+        f"{notes.judged} of {len(settings.lab.rubric)} rows judged in {time.monotonic() - began:.0f} s", file=sys.stderr
+    )
     return 3 if note == STOPPED else 0
 
 
@@ -151,10 +159,17 @@ class Notes:
         """Write results.json, whole or not at all; a note that cannot be read changes nothing."""
         result = self._read(FINAL) or self._read(PARTIAL) or Result(self.name, "", __version__, 0, "", {}, [])
         self.judged = len(result.rows)
-        result.rows = _completed(result.rows, Verdict.GRADER_ERROR if note == STOPPED else Verdict.NEEDS_REVIEW)
+        result.rows = self._completed(result.rows, Verdict.GRADER_ERROR if note == STOPPED else Verdict.NEEDS_REVIEW)
         result.duration_s = result.duration_s or round(time.monotonic() - self.began, 2)
         self.layout.results.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.layout.results, to_gradescope(result, self.folder, self.settings.visibility, note))
+        text = to_gradescope(result, self.folder, self.settings.lab, self.settings.visibility, note)
+        write_atomically(self.layout.results, text)
+
+    def _completed(self, rows: list[Row], verdict: Verdict) -> list[Row]:
+        """All rows of the rubric, in its order; those that were not judged wait for a person, if they have points."""
+        rubric, judged = self.settings.lab.rubric, {row.id: row for row in rows}
+        verdicts = {line.id: verdict if line.points else Verdict.SKIPPED for line in rubric}
+        return [judged.get(line.id) or Row(line.id, line.points, verdicts[line.id], message=WAITING) for line in rubric]
 
     def _read(self, name: str) -> Result | None:
         try:
@@ -169,26 +184,10 @@ class Notes:
         return 0
 
 
-def _completed(rows: list[Row], verdict: Verdict) -> list[Row]:
-    """All rows of the rubric, in its order; those that were not judged wait for a person, if they have points."""
-    judged = {row.id: row for row in rows}
-    return [
-        judged.get(line.id) or Row(line.id, line.points, verdict if line.points else Verdict.SKIPPED, message=WAITING)
-        for line in LAB.rubric
-    ]
-
-
 def _watch(layout: Layout, notes: Notes, deadline: float) -> str:
     """Start the grading process, publish what it notes until it ends or has to; the note for the last results."""
-    argv = [
-        sys.executable,
-        "-m",
-        "grader.output.formats.autograde",
-        "--root",
-        str(layout.root),
-        "--work",
-        str(notes.folder),
-    ]
+    module = "grader.output.formats.gradescope.container"
+    argv = [sys.executable, "-m", module, "--root", str(layout.root), "--work", str(notes.folder)]
     environment = os.environ | {"TMPDIR": str(notes.folder.parent)}
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
     try:
@@ -217,7 +216,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 # --- the process that grades
 
 
-def _grade(layout: Layout, folder: Path) -> int:
+def _grade(layout: Layout, folder: Path, lab: Lab) -> int:
     """Grade, and note each row in `folder`."""
     from grader.running.grading import Order, grade_submission
     from grader.sandbox import SandboxUnavailable
@@ -225,13 +224,13 @@ def _grade(layout: Layout, folder: Path) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # unwinds: the sandbox is ended on the way
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     policy = layout.source / POLICY
-    name = read_name(layout.metadata)
+    name = read_name(layout.metadata, lab.suffix)
     try:
         kind = sandbox_kind()
     except SandboxUnavailable as error:
         print(f"no sandbox works here: {error}", file=sys.stderr)
         return 1
-    order = Order(LAB, secrets.randbits(31), LAB.policy(policy if policy.is_file() else None), LAB.rubric, kind)
+    order = Order(lab, secrets.randbits(31), lab.policy(policy if policy.is_file() else None), lab.rubric, kind)
     result = Result(name, "", __version__, order.seed, str(kind), {}, [])
 
     def note(row: Row) -> None:
