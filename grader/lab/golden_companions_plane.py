@@ -1,39 +1,29 @@
-"""Makes and reads the golden file of the plane's companions: inputs, draws and outputs of `train_step` and `sample`.
-
-    python -m grader.lab.golden_companions_plane            rebuild it and show how far each array moved
-    python -m grader.lab.golden_companions_plane --check    show the differences only; exit 1 where there are any
+"""The golden file of the plane's companions: inputs, draws and outputs of `train_step` and `sample`.
 
 The draws are those of PyTorch's CPU generators, the outputs those of the float64 formulas of grader.lab.reference.
 Students see the file, which their own check reads as well; the judge draws further cases that nobody has seen.
+`python -m grader.lab.goldens` rebuilds it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grader.lab import reference
+from grader.lab.goldens import FOLDER, Arrays, GoldenFile
 from grader.lab.reference import Array, Schedule
 
-FOLDER = Path(__file__).parent / "edition"
-ARRAYS = FOLDER / "companions_plane.npz"
-RECORD = FOLDER / "companions_plane.json"
 SEED = 412_551_015
-SAME = 1e-12  # differences of a rebuild that other versions of numpy may cause
 SIZES = {
     "train_step": ((5, 2, 10), (1, 3, 4), (16, 1, 10), (33, 4, 20), (7, 2, 1000)),
     "sampler_loop": ((4, 2, 4), (1, 3, 10), (16, 1, 10), (33, 2, 20), (5, 4, 50)),
 }  # (N, d, T)
 CHAIN = (10, 0.01, 0.3)  # T, beta_1 and beta_T of the forward step's coefficients, as in the public golden file
 LARGE = 1000  # T from which the betas are the lab's own
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ def right_answer(exercise: str, inputs: Arrays, draws: Arrays) -> Array:
 
 def goldens() -> list[Golden]:
     """The stored cases."""
-    stored = dict(np.load(ARRAYS, allow_pickle=False))
+    stored = GOLDEN.read()
     return [
         Golden(
             exercise,
@@ -138,11 +128,9 @@ def record() -> dict[str, Any]:
     import torch
 
     return {
-        "maker": "python -m grader.lab.golden_companions_plane",
         "formulas": "float64 numpy, apart from the solutions; tested against autograd and the draws of torch",
         "draws": "torch.Generator on the CPU: `seed` for t, `seed + 1` for eps; `seed` for the start, "
         "`seed + 100 + t` for the noise of the step at t > 0",
-        "numpy": np.__version__,
         "torch": str(torch.__version__),
         "dtype": "inputs and draws float32, outputs float64",
         "sizes": {
@@ -152,35 +140,4 @@ def record() -> dict[str, Any]:
     }
 
 
-def differences(new: Arrays) -> dict[str, float]:
-    """Largest absolute difference of each array from the stored one; inf where shape or name is new."""
-    old = dict(np.load(ARRAYS, allow_pickle=False)) if ARRAYS.exists() else {}
-    same = {name for name in new.keys() & old.keys() if new[name].shape == old[name].shape}
-    return {
-        name: float(np.abs(new[name].astype(float) - old[name]).max()) if name in same else float("inf")
-        for name in sorted(new.keys() | old.keys())
-    }
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Rebuild or check the golden file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m grader.lab.golden_companions_plane",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a number differs")
-    args = parser.parse_args(argv)
-    new = arrays()
-    moved = differences(new)
-    for name, difference in moved.items():
-        print(f"{name:28} {new[name].shape if name in new else 'gone'!s:14} largest difference {difference:.3g}")
-    if args.check:
-        return int(max(moved.values()) > SAME)
-    np.savez(ARRAYS, **new)  # type: ignore[arg-type]  # the stub takes the names for options
-    RECORD.write_text(json.dumps(record(), indent=1) + "\n", encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+GOLDEN = GoldenFile(FOLDER / "companions_plane.npz", arrays, record)

@@ -162,10 +162,6 @@ class TestDraws:
 
 
 class TestGoldens:
-    def test_the_stored_ones_are_what_the_command_makes(self, capsys):
-        assert golden.main(["--check"]) == 0
-        assert "train_step.0.out" in capsys.readouterr().out
-
     def test_there_are_several_sizes(self):
         for exercise, sizes in golden.SIZES.items():
             assert all(len(set(part)) >= 3 for part in zip(*sizes, strict=True)), exercise
