@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from grader.lab.diagnosis import (
-    companions_images,
-    companions_plane,
     cosine,
     forward,
     loop,
@@ -15,14 +13,7 @@ from grader.lab.diagnosis import (
 from grader.lab.diagnosis.base import Misconception
 
 CATALOGUE: tuple[Misconception, ...] = tuple(
-    simplenet.CATALOGUE
-    + forward.CATALOGUE
-    + loop.CATALOGUE
-    + losses.CATALOGUE
-    + cosine.CATALOGUE
-    + training.CATALOGUE
-    + companions_plane.CATALOGUE
-    + companions_images.CATALOGUE
+    simplenet.CATALOGUE + forward.CATALOGUE + loop.CATALOGUE + losses.CATALOGUE + cosine.CATALOGUE + training.CATALOGUE
 )
 
 
