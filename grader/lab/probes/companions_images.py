@@ -3,10 +3,10 @@
 import importlib.util
 
 import torch
+from building import build_ddpm_scheduler
 from loading import Missing, probe
 from probing import need_tensor
 from stand_ins import GivenScheduler, as_steps
-from task2 import build_ddpm_scheduler
 from torch import nn
 
 INSTALLED = importlib.util.find_spec("diffusers") is not None  # asked before a placeholder can stand in for it
