@@ -5,7 +5,7 @@ from __future__ import annotations
 from grader.classroom.styles import SCHEDULER, Pairs, Style, before, body
 from grader.classroom.styles_task2 import ABOVE_ADD_NOISE, NUMPY_SCHEDULER, without_given_t
 
-STEP_NOISE_BUFFERS = '        self.register_buffer("sigmas", variances.sqrt().float())\n'
+END_OF_INIT = "        self.sigma_type = sigma_type\n"
 
 
 def _step(predictor: str, *styles: tuple[str, str, dict[str, Pairs] | None]) -> tuple[Style, ...]:
@@ -180,9 +180,10 @@ STEP_X0 = _step(
         {
             SCHEDULER: [
                 (
-                    STEP_NOISE_BUFFERS,
-                    STEP_NOISE_BUFFERS
+                    END_OF_INIT,
+                    END_OF_INIT
                     + """\
+        betas, alphas_cumprod = self.betas.double(), self.alphas_cumprod.double()
         prev = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
         self.register_buffer("coef_x0", (betas * prev.sqrt() / (1 - alphas_cumprod)).float())
         self.register_buffer("coef_xt", ((1 - prev) * (1 - betas).sqrt() / (1 - alphas_cumprod)).float())

@@ -19,6 +19,7 @@ LAB_FILES = frozenset(
         "module",
         "modules",
         "dataset",
+        "engine",
         "chamfer",
         "chamferdist",
         "utils",
