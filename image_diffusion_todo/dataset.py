@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from errors import LabError, run_script
-from images import RESIZE, for_each, image_files, read_image, save_image, to_square, write_atomically
+from engine.errors import LabError, run_script
+from engine.images import RESIZE, for_each, image_files, read_image, save_image, to_square, write_atomically
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CACHE = DATA / "cache"
@@ -228,35 +228,6 @@ def write_cache(stem: Path, key: str, images: np.ndarray, broken: list[str]) -> 
     return images, broken
 
 
-class Shuffled:
-    """An endless stream of image numbers, in another random order in each epoch.
-
-    The order is a function of seed and epoch alone, so that a resumed run needs no more than its step number.
-    """
-
-    def __init__(self, num_images: int, batch_size: int, seed: int, device: torch.device | str = "cpu"):
-        self.num_images, self.batch_size, self.seed, self.device = num_images, batch_size, seed, device
-        self.orders: dict[int, torch.Tensor] = {}  # epoch -> (num_images,)
-
-    def batch(self, step: int) -> torch.Tensor:
-        """The numbers (batch_size,) of the images of training step `step`, on the device."""
-        first = step * self.batch_size
-        epoch, start = divmod(first, self.num_images)
-        pieces = [self.order(epoch)[start : start + self.batch_size]]
-        while (have := sum(map(len, pieces))) < self.batch_size:  # the batch reaches into the next epoch
-            epoch += 1
-            pieces.append(self.order(epoch)[: self.batch_size - have])
-        return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-
-    def order(self, epoch: int) -> torch.Tensor:
-        if epoch not in self.orders:
-            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**32)
-            self.orders = {old: order for old, order in self.orders.items() if old == epoch - 1}
-            # One copy to the GPU an epoch; a copy a step would make the GPU wait.
-            self.orders[epoch] = torch.randperm(self.num_images, generator=generator).to(self.device)
-        return self.orders[epoch]
-
-
 def make_eval(name: str, folder: Path, size: int) -> Path:
     """Writes the validation images as PNG into one folder, all of them or none. Returns the folder."""
     target = folder / ("eval" if name == "afhq" else f"{name}_eval")
@@ -313,7 +284,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.data_dir or default_folder(options.dataset)
     if options.download and options.dataset == "afhq":
-        from download import fetch_afhq
+        from engine.download import fetch_afhq
 
         fetch_afhq(folder)
     images = training_images(options.dataset, folder, options.image_size, options.max_num_images_per_cat)
