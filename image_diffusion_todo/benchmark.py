@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from dataset import decode_files, folder_files
-from engine import data, fast, noise, plain, runs
+from engine import data, fast, noise, runs
 from engine.commands import FULL, SMALL
 from engine.errors import device_named, run_script
 from PIL import Image
@@ -30,18 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from train import make_module, train_steps
 
 # Dense bfloat16 (float16 for the two oldest) in TFLOP/s, from NVIDIA's data sheets.
-PEAKS = {
-    "H200": 989,
-    "H100 PCIe": 756,
-    "H100": 989,
-    "A100": 312,
-    "L40S": 362,
-    "L4": 121,
-    "A10": 125,
-    "4090": 165,
-    "V100": 125,
-    "T4": 65,
-}
+PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "4090": 165}
+PEAKS |= {"V100": 125, "T4": 65}
 T_SAMPLED = 1000
 
 
@@ -161,7 +151,7 @@ def train_work(module, files: list[Path], options, plan: fast.Plan, run: TimedRu
 
 def sampling_work(module, batch_size: int, plan: fast.Plan) -> Callable[[], object]:
     if plan.plain:
-        return lambda: plain.sample(module, batch_size)
+        return lambda: module.sample(batch_size, return_traj=True)[-1]  # copies every x_t to the CPU
     return lambda: sample(module, noise.streams(module, 0, list(range(batch_size))))[0].cpu()
 
 
@@ -199,20 +189,9 @@ def main() -> None:
     parser.add_argument("--float32", action="store_true", help="as on a device without bfloat16 and float16")
     asked = parser.parse_args()
     device = device_named(asked.device)
-    settings = dict(
-        SMALL if asked.small else FULL,
-        mode="linear",
-        predictor="noise",
-        beta_1=1e-4,
-        beta_T=0.02,
-        lr=2e-4,
-        warmup_steps=200,
-        seed=0,
-        ema=0.0,
-        image_channels=3,
-        num_diffusion_train_timesteps=asked.timesteps,
-        **vars(asked),
-    )
+    settings = {**(SMALL if asked.small else FULL), "image_channels": 3, "mode": "linear", "predictor": "noise"}
+    settings |= {"beta_1": 1e-4, "beta_T": 0.02, "num_diffusion_train_timesteps": asked.timesteps}
+    settings |= {"lr": 2e-4, "warmup_steps": 200, "seed": 0, **vars(asked)}
     options = SimpleNamespace(**settings)
     plan = fast.choose(device, float32=options.float32)
     flops = count_flops(options)

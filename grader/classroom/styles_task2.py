@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from grader.classroom.styles import MODEL, SCHEDULER, Pairs, Style, before, body
 
-MODEL_IMPORTS, SCHEDULER_IMPORTS = (
-    "import torch.nn.functional as F\n",
-    "import torch.nn.functional as F\n",
-)
+MODEL_IMPORTS = SCHEDULER_IMPORTS = "import torch.nn.functional as F\n"
 ABOVE_LOSSES = "    def get_loss_noise(\n"
 ABOVE_COSINE = "def cosine_betas("
 ABOVE_ADD_NOISE = "    def add_noise(\n"

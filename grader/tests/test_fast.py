@@ -140,7 +140,7 @@ def test_samples_are_those_of_the_plain_loop(lab, trained, predictor, name, tole
     lab.engine.fast.prepare(quick_module, plan, 3)
     quick, _ = lab.sampling.sample(quick_module, lab.engine.noise.streams(quick_module, 0, [0, 1, 2]))
     with lab.engine.noise.OneStreamPerImage(0, [0, 1, 2], (3, 8, 8), plan.device):
-        slow = lab.engine.plain.sample(trained[predictor], 3)
+        slow = trained[predictor].sample(3)
     assert (quick - slow).square().mean().sqrt() < tolerance
     assert slow.square().mean().sqrt() > 0.2
 

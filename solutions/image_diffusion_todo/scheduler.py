@@ -198,15 +198,7 @@ class DDPMScheduler(BaseScheduler):
         return sample_prev
 
     def step_predict_x0(self, x_t: torch.Tensor, t: Timestep, x0_pred: torch.Tensor) -> torch.Tensor:
-        """Reverse step from the predicted clean image.
-
-        Args:
-            x_t: noisy images, (B, C, H, W)
-            t: the timestep that x_t is at, an int or a tensor (), (1,) or (B,)
-            x0_pred: predicted clean images, (B, C, H, W)
-        Returns:
-            sample_prev: images one step less noisy, (B, C, H, W); no fresh noise at t=0
-        """
+        """Reverse step from the predicted clean images, x0_pred (B, C, H, W); the rest as in step_predict_noise."""
         t = self.one_t_per_image(t, x_t)  # (B,)
 
         ##### TODO task2.step_x0 #####
@@ -236,15 +228,7 @@ class DDPMScheduler(BaseScheduler):
         return sample_prev
 
     def step_predict_mean(self, x_t: torch.Tensor, t: Timestep, mean_theta: torch.Tensor) -> torch.Tensor:
-        """Reverse step from the predicted posterior mean.
-
-        Args:
-            x_t: noisy images, (B, C, H, W)
-            t: the timestep that x_t is at, an int or a tensor (), (1,) or (B,)
-            mean_theta: predicted mean of x_{t-1}, (B, C, H, W)
-        Returns:
-            sample_prev: images one step less noisy, (B, C, H, W); no fresh noise at t=0
-        """
+        """Reverse step from the predicted mean, mean_theta (B, C, H, W); the rest as in step_predict_noise."""
         t = self.one_t_per_image(t, x_t)  # (B,)
 
         ##### TODO task2.step_mean #####

@@ -11,46 +11,13 @@ from scheduler import MODES
 from engine import checkpoint
 from engine.errors import LabError
 
-FULL = {
-    "image_size": 64,
-    "ch": 128,
-    "ch_mult": [1, 2, 2, 2],
-    "attn": [1],
-    "num_res_blocks": 4,
-    "dropout": 0.1,
-    "sample_every": 10_000,
-    "checkpoint_every": 5_000,
-}
-SMALL = {
-    "image_size": 32,
-    "ch": 64,
-    "ch_mult": [1, 2, 2],
-    "attn": [2],
-    "num_res_blocks": 1,
-    "dropout": 0.0,
-    "sample_every": 2_500,
-    "checkpoint_every": 500,
-}
-COUNTS = (
-    "batch_size",
-    "train_num_steps",
-    "num_diffusion_train_timesteps",
-    "sample_every",
-    "checkpoint_every",
-    "num_samples",
-)
-MAY_CHANGE = {
-    "resume",
-    "train_num_steps",
-    "sample_every",
-    "checkpoint_every",
-    "num_samples",
-    "device",
-    "data_dir",
-    "results_dir",
-    "minutes",
-    "workers",
-}  # the options that --resume takes anew
+FULL = {"image_size": 64, "ch": 128, "ch_mult": [1, 2, 2, 2], "attn": [1], "num_res_blocks": 4, "dropout": 0.1}
+SMALL = {"image_size": 32, "ch": 64, "ch_mult": [1, 2, 2], "attn": [2], "num_res_blocks": 1, "dropout": 0.0}
+FULL |= {"sample_every": 10_000, "checkpoint_every": 5_000}
+SMALL |= {"sample_every": 2_500, "checkpoint_every": 500}
+COUNTS = ("batch_size", "train_num_steps", "num_diffusion_train_timesteps", "sample_every", "checkpoint_every")
+MAY_CHANGE = {"resume", "train_num_steps", "sample_every", "checkpoint_every", "num_samples", "device"}
+MAY_CHANGE |= {"data_dir", "results_dir", "minutes", "workers"}  # the options that --resume takes anew
 DEVICE = "cpu, cuda, cuda:1, mps (default: a GPU if there is one)"
 
 
@@ -66,15 +33,8 @@ def training_parser(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--num_diffusion_train_timesteps", type=int, default=1000, metavar="T")
     parser.add_argument("--beta_1", type=float, help="default: 1e-4 x 1000/T")
     parser.add_argument("--beta_T", type=float, help="default: 0.02 x 1000/T, so that x_T is noise for a smaller T too")
-    parser.add_argument(
-        "--ema",
-        type=float,
-        nargs="?",
-        const=0.9999,
-        default=0.0,
-        metavar="DECAY",
-        help="average the weights, and sample with the average (0.9999 if no number follows)",
-    )
+    averages = "average the weights, and sample with the average (0.9999 if no number follows)"
+    parser.add_argument("--ema", type=float, nargs="?", const=0.9999, default=0.0, metavar="DECAY", help=averages)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="a U-Net of 4.5 million parameters for 32x32")
     for name, kind in (("image_size", int), ("ch", int), ("num_res_blocks", int), ("dropout", float)):
@@ -140,7 +100,7 @@ def check_training(options: argparse.Namespace) -> None:
         raise LabError("--plain keeps no averaged weights: leave --ema or --plain out")
     if options.plain and (options.use_cfg or options.image_channels == 1):
         raise LabError("--plain knows no class labels and no single channel: leave them out")
-    for name in COUNTS:
+    for name in (*COUNTS, "num_samples"):
         if getattr(options, name) < 1:
             raise LabError(f"--{name} {getattr(options, name)}: at least 1 is needed")
 

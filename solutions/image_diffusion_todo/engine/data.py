@@ -1,6 +1,7 @@
 """The batch of training step n, whenever it is asked for: a run that goes on needs no more than its step number."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -67,21 +68,9 @@ class Decoded:
         """x0 (B, 3, H, W) in [-1, 1], and None."""
         if self.batches is None:
             order = Shuffled(len(self.source), self.options.batch_size, self.options.seed)
-            numbers = Numbers(order, step)
+            numbers = (order.batch(later).tolist() for later in count(step))
             self.batches = iter(plain.loader(self.source, self.image_size, numbers, self.options.workers))
         return next(self.batches).to(self.device), None
-
-
-class Numbers:
-    """A batch sampler: the numbers of the images of one step after another, without an end."""
-
-    def __init__(self, order: Shuffled, first_step: int):
-        self.order, self.step = order, first_step
-
-    def __iter__(self):
-        while True:
-            yield self.order.batch(self.step).tolist()
-            self.step += 1
 
 
 def batches(images: torch.Tensor, options, plan: Plan, labels=None, drop: Callable | None = None) -> OnDevice | Decoded:

@@ -1,14 +1,13 @@
 """What a textbook does, and fast.py and data.py do not: the yardstick of benchmark.py, and `train.py --plain`.
 
 Float32 throughout; a data loader that decodes and resizes every JPEG each time; attention by two batched products;
-PyTorch's own Adam; the loss fetched after every step; the whole trajectory copied to the CPU.
+PyTorch's own Adam; the loss fetched after every step.
 """
 
 import math
 import os
 
 import torch
-from model import DiffusionModule
 from module import AttentionBlock
 from torch import nn
 
@@ -51,8 +50,3 @@ def loader(source, image_size: int, numbers, workers: int | None):
         num_workers=min(4, os.cpu_count() or 1) if workers is None else workers,
         generator=torch.Generator().manual_seed(0),  # its own, or it would draw from the noise's
     )
-
-
-def sample(module: DiffusionModule, batch_size: int) -> torch.Tensor:
-    """x_0 (batch_size, 3, H, W) by DiffusionModule.sample, which copies every x_t to the CPU."""
-    return module.sample(batch_size, return_traj=True)[-1]
