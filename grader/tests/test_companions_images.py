@@ -216,6 +216,11 @@ class TestTheLab:
         assert all((out[i] - out[j]).abs().max() > 1e-3 for i, j in itertools.combinations(range(4), 2))
         torch.testing.assert_close(network(x, 5), network(x, 5, torch.full((4,), 3)))
 
+    def test_a_network_that_is_built_asks_for_no_module_any_more(self, lab, monkeypatch):
+        network = lab.network.UNet(8, 32, [1], [], 1, 0.0, 1, num_classes=3)
+        monkeypatch.setitem(sys.modules, "companions", None)  # an import of it would fail
+        assert network(torch.zeros(2, 1, 8, 8), 5, torch.tensor([0, 1])).shape == (2, 1, 8, 8)
+
     def test_a_checkpoint_of_a_network_with_classes_comes_back(self, lab, tmp_path):
         scheduler, _ = self.images(lab)
         module = lab.model.DiffusionModule(lab.network.UNet(8, 32, [1], [], 1, 0.0, 1, num_classes=3), scheduler)

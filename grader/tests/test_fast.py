@@ -1,6 +1,8 @@
 """The default loops compute what the plain ones compute: losses and samples of both, to stated tolerances."""
 
+import os
 import platform
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -153,6 +155,16 @@ def test_plain_attention_is_attention(lab):
     used = [block.attend for block in module.network.modules() if isinstance(block, lab.module.AttentionBlock)]
     assert len(used) > 2
     assert set(used) == {lab.engine.plain.attention_by_products}
+
+
+@pytest.mark.parametrize("script", ["train.py", "sampling.py"])
+def test_the_loops_are_short_enough_to_be_read(script):
+    assert len((SOLUTIONS / "image_diffusion_todo" / script).read_text().splitlines()) <= 130
+
+
+def test_no_private_name_of_torch_is_used():
+    for path in (SOLUTIONS / "image_diffusion_todo").rglob("*.py"):
+        assert re.findall(r"\btorch(?:\.\w+)*\._[a-z]\w*|\._compiled\w+", path.read_text()) == [], path.name
 
 
 def test_preparing_changes_no_name_and_no_number(lab):
@@ -322,6 +334,7 @@ def test_the_benchmark_shows_both_loops_side_by_side():
         cwd=SOLUTIONS / "image_diffusion_todo",
         capture_output=True,
         text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # beside other programs, threads would wait for each other
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
