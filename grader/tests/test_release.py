@@ -54,6 +54,7 @@ def test_the_edition_holds_what_a_student_needs(edition):
         "requirements.txt",
         "2d_plot_diffusion_todo/ddpm_tutorial.ipynb",
         "image_diffusion_todo/scheduler.py",
+        "image_diffusion_todo/engine/__init__.py",
     } <= set(edition.files)
     assert set(all_files(edition.path)) == {*edition.files, MANIFEST}
     assert edition.set_aside is None
@@ -129,8 +130,9 @@ def test_solutions_take_fifteen_lines_at_most():
 IMPORT_ALL = """
 import importlib, pathlib, sys, warnings
 warnings.simplefilter("error")
-for path in sorted(pathlib.Path(".").glob("*.py")):
-    importlib.import_module(path.stem)
+packages = [path for package in pathlib.Path(".").glob("*/__init__.py") for path in package.parent.glob("[!_]*.py")]
+for path in sorted([*pathlib.Path(".").glob("*.py"), *packages]):
+    importlib.import_module(".".join(path.with_suffix("").parts))
 """
 
 CALL_STUBS = {
