@@ -95,7 +95,7 @@ def _export(args: list[str], lab: Lab) -> int:
 def _grade(args: list[str], lab: Lab) -> int:
     options = _grade_parser(lab).parse_args(args)
     policy, rows = lab.policy(options.policy), lab.select(options.only)
-    from grader.running.class_run import claimed
+    from grader.running.class_run import OURS, claimed
     from grader.running.grading import Order
     from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
     from grader.submission.resubmissions import tasks_of  # late: numpy and the sandbox are not needed for help
@@ -104,7 +104,7 @@ def _grade(args: list[str], lab: Lab) -> int:
         from grader.desk.course import gradebook_url
 
         gradebook_url(options.gradebook)  # what is wrong with it is said now, and not after hours
-    tasks = tasks_of(options.submissions, lab)
+    tasks = tasks_of(options.submissions, lab, OURS)
     for task in tasks:
         for remark in task.remarks:
             say(f"{task.id}: {remark}")
@@ -137,7 +137,8 @@ def _grade(args: list[str], lab: Lab) -> int:
 
 def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.Namespace) -> int:
     from grader.output.summary import table, write_summary
-    from grader.running.class_run import results_in, unfinished
+    from grader.results import results_in
+    from grader.running.class_run import unfinished
     from grader.running.progress import Progress, who_needs_a_person
 
     todo, kept = (tasks, []) if options.force else unfinished(tasks, order, out)
@@ -160,7 +161,7 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
     ordered = [results[task.id] for task in tasks]
     print(table(ordered, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     print(who_needs_a_person(ordered), file=sys.stderr)
-    _write_class_page(list(results.values()), out, tasks)
+    _write_class_page(list(results.values()), out)
     if options.gradebook is not None:
         from grader.desk.gradebook import write_class
 
@@ -173,12 +174,12 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
     return _exit_code(ordered)
 
 
-def _write_class_page(results: list[Result], out: Path, tasks: list[Task]) -> None:
+def _write_class_page(results: list[Result], out: Path) -> None:
     """OUT/class.html; whatever is wrong with it, the grades are there and are not to be lost for a page."""
     from grader.output.class_page import write_class_page
 
     try:
-        write_class_page(results, out, {task.id: task.path for task in tasks})
+        write_class_page(results, out)
     except Exception as error:
         say(f"warning: {out / 'class.html'} was not written: {error!r}")
 

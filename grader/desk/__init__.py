@@ -28,7 +28,7 @@ def main(args: list[str], lab: Lab) -> int:
     options = _parser().parse_args(args)
     from grader.desk.course import Course
     from grader.desk.gradebook import write_class
-    from grader.running.class_run import graded
+    from grader.results import graded
 
     course = Course.of(options.out, options.gradebook)
     results = graded(options.out)
@@ -141,7 +141,7 @@ def _follow(server: subprocess.Popen[bytes], out: Path, course: Course) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from grader.desk.gradebook import write_class
-    from grader.running.class_run import results_in
+    from grader.results import results_in
 
     seen = _times(out)
     while server.poll() is None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from grader.files import write_atomically
 from grader.lab import LAB
 from grader.records import PENDING, Result, Row, Verdict
+from grader.submission.kept import code_of
 from grader.submission.similarity import Likeness, likeness
 from grader.text import number, visible, word
 
@@ -56,13 +57,13 @@ class Dot:
     high: float
 
 
-def write_class_page(results: list[Result], out: Path, sources: dict[str, Path] | None = None) -> Path:
-    """Write OUT/class.html about `results`; code is compared for the `sources` {id: submission as handed in}.
+def write_class_page(results: list[Result], out: Path) -> Path:
+    """Write OUT/class.html about `results`; the code that was kept beside them is compared.
 
     Raises OSError where the page cannot be written.
     """
     path = out / "class.html"
-    alike = likeness(sources or {}, LAB)
+    alike = likeness({result.id: code_of(out / result.id) for result in results}, LAB)
     write_atomically(path, render(results, alike))
     return path
 

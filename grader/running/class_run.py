@@ -15,17 +15,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from grader.errors import UsageError
-from grader.labs import Lab
 from grader.output.report import write_report
 from grader.records import Result, Verdict
-from grader.running.grading import Order, file_digest, grade_submission
-from grader.submission.unpack import Unreadable, stage
+from grader.results import read_result
+from grader.running.grading import Order, grade_submission
+from grader.submission.kept import as_handed_in, content, read_kept
+from grader.submission.resubmissions import Task
 
 EARLIER, WORK, LOCK = "earlier", ".work", ".lock"
+OURS = frozenset({"summary.csv", "run.json", "class.html", "desk", EARLIER})  # in OUT, beside folders of results
 SCRATCH = "ddpm-grader-run-"  # of one run: followed by its process and when that began
 
 
@@ -95,41 +96,7 @@ def _began(process: int) -> str:
     return text.rpartition(")")[2].split()[19]
 
 
-# --- results
-
-
-def graded(out: Path) -> list[Result]:
-    """The results of a run's folder that count, sorted by id. Raises UsageError where there are none."""
-    found = results_in(out)
-    if not found:
-        raise UsageError(f"{out} holds no results: `ddpm-grader grade SUBMISSION... --out {out}` writes them")
-    return found
-
-
-def results_in(out: Path) -> list[Result]:
-    """As `graded`, but none is no error; what cannot be read is no result."""
-    return [
-        result
-        for file in sorted(out.glob("*/result.json"))
-        if not file.parent.name.startswith(".") and (result := read_result(file))
-    ]
-
-
-def read_result(file: Path) -> Result | None:
-    """The result in a result.json, None for a file that is none, or of another schema."""
-    try:
-        return Result.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-@dataclass
-class Task:
-    """One submission of a run: its id, where it is, and what is to be remarked about it."""
-
-    id: str
-    path: Path
-    remarks: list[str] = field(default_factory=list)
+# --- what is left to do
 
 
 def unfinished(tasks: list[Task], order: Order, out: Path) -> tuple[list[Task], list[Result]]:
@@ -140,29 +107,20 @@ def unfinished(tasks: list[Task], order: Order, out: Path) -> tuple[list[Task], 
     todo, kept = [], []
     for task in tasks:
         result = read_result(out / task.id / "result.json")
-        if result and _stands(result, task, order):
+        if result and _stands(result, task, order, out / task.id):
             kept.append(result)
         else:
             todo.append(task)
     return todo, kept
 
 
-def _stands(result: Result, task: Task, order: Order) -> bool:
-    ours = any(row.verdict is Verdict.GRADER_ERROR for row in result.rows)
-    return (
-        not ours
-        and result.rules == order.rules_for(task.id)
-        and result.submission_sha256 == content(task.path, order.lab)
-    )
-
-
-def content(path: Path, lab: Lab) -> str:
-    """Digest of what would be graded of a submission, "" where it is not there any more."""
-    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
-        try:
-            return stage(path, Path(scratch) / "submission", lab).sha256
-        except Unreadable:
-            return file_digest(path)
+def _stands(result: Result, task: Task, order: Order, folder: Path) -> bool:
+    if result.rules != order.rules_for(task.id) or any(row.verdict is Verdict.GRADER_ERROR for row in result.rows):
+        return False
+    kept = read_kept(folder)
+    if kept is not None and kept.handed_in == as_handed_in(task.path) != "":
+        return True
+    return result.submission_sha256 == content(task.path, order.lab)  # packed anew, with the same files in it
 
 
 # --- grading

@@ -25,7 +25,8 @@ from grader.errors import UsageError
 from grader.output.report import write_report
 from grader.records import Result, Row, Verdict
 from grader.running.class_run import Task, grade_into, put_in_place, scratch, work_folder
-from grader.running.grading import FAULTS, Order, file_digest
+from grader.running.grading import FAULTS, Order
+from grader.submission.kept import digest_of_file
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -214,7 +215,7 @@ def _given_up(task: Task, order: Order, folder: Path, error: Any) -> Result:
     (folder / FAULTS).write_text(f"{task.id}: {error!r}\n", encoding="utf-8", errors="backslashreplace")
     message = f"this submission could not be graded on the cluster: {why}. A person has to look at {FAULTS}"
     rows = [Row(row.id, row.points, Verdict.GRADER_ERROR, message=message) for row in order.rows]
-    digest = file_digest(task.path)
+    digest = digest_of_file(task.path)
     result = Result(
         task.id,
         digest,

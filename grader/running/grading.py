@@ -27,6 +27,7 @@ from grader.running.evidence import Evidence
 from grader.running.report_pages import FILE, HALF, Pages, draw_pages, read_report
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
 from grader.submission.changed_lines import edits_outside_todos
+from grader.submission.kept import digest_of_file, keep
 from grader.submission.unpack import Submission, Unreadable, stage, submission_id
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -94,7 +95,7 @@ def _nobody(row: Row) -> None:
 
 
 def grade_submission(path: Path, order: Order, folder: Path, name: str | None = None, told: Told = _nobody) -> Result:
-    """Grade one ZIP or folder. Figures go to `folder`; nothing else is written. Never raises for what is in it.
+    """Grade one ZIP or folder. Figures and the code go to `folder`. Never raises for what is in the submission.
 
     `name` is the id that the run gives it, by which its artifacts are found; the ZIP's own without. `told` gets each
     row as soon as it is judged.
@@ -105,8 +106,10 @@ def grade_submission(path: Path, order: Order, folder: Path, name: str | None = 
             submission = stage(path, Path(scratch) / "submission", order.lab)
         except Unreadable as error:
             result = _unreadable(path, order, str(error))
+            keep(path, None, folder)
         else:
             submission.id = name or submission.id
+            keep(path, submission, folder)
             result = _grade_guarded(submission, order, folder, told)
     result.id = name or result.id
     result.rules = order.rules_for(result.id)
@@ -118,7 +121,7 @@ def _unreadable(path: Path, order: Order, problem: str) -> Result:
     rows = [Row(row.id, row.points, Verdict.MISSING, message="the submission could not be read") for row in order.rows]
     return Result(
         submission_id(path, order.lab.suffix),
-        file_digest(path),
+        digest_of_file(path),
         __version__,
         order.seed,
         str(order.sandbox),
@@ -273,7 +276,3 @@ def judge_row(row: RubricRow, sandbox: Sandbox, order: Order, folder: Path | Non
         for observation in judgement.observations:
             graded.evidence += observation.draw(folder)
     return graded
-
-
-def file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

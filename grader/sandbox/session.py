@@ -33,7 +33,7 @@ NOTES_CAP = 1000  # imports that one probe may announce
 class Sandbox:
     """Runs the code of one submission. A context manager; calls come from the thread that entered it.
 
-    `halves` maps "task1" and "task2" to folders below `submission`. `material` is what of the lab the worker
+    `halves` maps keys of halves to folders below `submission`. `material` is what of the lab the worker
     is shown. Raises SandboxUnavailable where `kind` does not work here.
     The worker starts when the context is entered and imports torch in the background until the first call.
     The thread that starts it must live as long: the kernel ends a sandbox with the thread that made it.

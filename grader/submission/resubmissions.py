@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from grader.errors import UsageError
 from grader.labs import Lab
-from grader.running.class_run import EARLIER, Task, content
+from grader.submission.kept import content
 from grader.submission.unpack import submission_id
 
-OWN = frozenset({"summary.csv", "run.json", "class.html", "desk", EARLIER})  # in OUT, beside the folders of results
 SAME_TIME = 1.0  # seconds; copies and archives round the times of files
 
 
-def tasks_of(paths: list[Path], lab: Lab) -> list[Task]:
+@dataclass
+class Task:
+    """One submission of a run: its id, where it is, and what is to be remarked about it."""
+
+    id: str
+    path: Path
+    remarks: list[str] = field(default_factory=list)
+
+
+def tasks_of(paths: list[Path], lab: Lab, reserved: frozenset[str] = frozenset()) -> list[Task]:
     """One task an id: of several files of one id the latest counts, and the others are named in its remarks.
 
-    Where their times do not tell which is the latest, each is graded, under a number of its own. Raises UsageError.
+    Where their times do not tell which is the latest, each is graded, under a number of its own; so is an id that is
+    one of the `reserved` names. Raises UsageError.
     """
     absent = [str(path) for path in paths if not path.exists()]
     if absent:
@@ -34,10 +44,10 @@ def tasks_of(paths: list[Path], lab: Lab) -> list[Task]:
     named: dict[str, list[Path]] = {}
     for path in dict.fromkeys(path.resolve() for path in paths):
         named.setdefault(submission_id(path, lab.suffix), []).append(path)
-    taken = {name.casefold() for name in named} | OWN
+    taken = {name.casefold() for name in named} | reserved
     tasks = []
     for name, files in named.items():
-        ours = name.casefold() in OWN
+        ours = name.casefold() in reserved
         tasks += [
             Task(_free(name, taken) if ours or number else name, path, remarks)
             for number, (path, remarks) in enumerate(_counting(files, lab))

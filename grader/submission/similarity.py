@@ -2,7 +2,7 @@
 
 The lab's own student halves are boilerplate and do not count; names and the order of functions do not either. Right
 answers to short TODOs are alike by nature. The readings behind LEAST (`python -m grader.tools.likeness`): the 190
-pairs of the 20 right submissions in other styles (grader/classroom/variants.py) share 0.11 to 0.47 of their code, 0.26
+pairs of the 20 right submissions in other styles (grader/lab) share 0.11 to 0.47 of their code, 0.26
 in the median, and 5 of them share 1.00 with copies whose variables were renamed.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from grader.labs import Lab
-from grader.submission.unpack import Unreadable, stage
 
 TOKENS, WINDOW = 20, 6  # characters of a fingerprint once names are gone, and how far apart fingerprints may lie
 LEAST = 0.8  # share of the smaller submission's own code
@@ -59,9 +57,12 @@ class Likeness:
     left_out: int = 0
 
 
-def likeness(sources: dict[str, Path], lab: Lab, least: float = LEAST) -> Likeness:
-    """Compare all submissions {id: ZIP or folder}; what cannot be read is left out."""
-    prints = {name: found for name, path in sources.items() if (found := fingerprints(path, lab))}
+Halves = dict[str, Path]  # key of a half -> its folder
+
+
+def likeness(codes: dict[str, Halves], lab: Lab, least: float = LEAST) -> Likeness:
+    """Compare all submissions by their ids; what cannot be read is left out."""
+    prints = {name: found for name, halves in codes.items() if (found := fingerprints(halves, lab))}
     result = Likeness()
     deadline = time.monotonic() + SECONDS
     for left, right in combinations(sorted(prints), 2):
@@ -78,18 +79,9 @@ def likeness(sources: dict[str, Path], lab: Lab, least: float = LEAST) -> Likene
     return result
 
 
-def fingerprints(path: Path, lab: Lab) -> dict[str, Any]:
+def fingerprints(halves: Halves, lab: Lab) -> dict[str, Any]:
     """copydetect's fingerprint of each TODO file of a submission, by its name."""
-    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
-        try:
-            submission = stage(path, Path(scratch) / "submission", lab)
-        except (Unreadable, OSError):
-            return {}
-        texts = {
-            name: text
-            for half, folder in submission.halves.items()
-            for name, text in _texts(submission.root / folder, lab.half(half).todo_files)
-        }
+    texts = {name: text for half, folder in halves.items() for name, text in _texts(folder, lab.half(half).todo_files)}
     return {name: made for name, text in texts.items() if (made := _fingerprint(name, text, _boilerplate(name, lab)))}
 
 

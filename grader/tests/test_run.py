@@ -17,10 +17,10 @@ from grader import cli
 from grader.errors import UsageError
 from grader.lab import LAB
 from grader.running import class_run as run
-from grader.running.class_run import Task
 from grader.running.grading import Order
 from grader.sandbox.watch import descendants
 from grader.submission import resubmissions as handed_in
+from grader.submission.resubmissions import Task
 from grader.tools.builder import build, pack
 
 ONLY = ["--only", "task2.cosine"]
@@ -104,7 +104,7 @@ def test_the_same_file_twice_is_one_submission(right, tmp_path):
 def test_an_id_that_is_a_name_of_ours_gets_a_number(tmp_path):
     for name in ("earlier", "Desk", "run.json", "8"):
         (tmp_path / name).mkdir()
-    tasks = handed_in.tasks_of([tmp_path / name for name in ("earlier", "Desk", "run.json", "8")], LAB)
+    tasks = handed_in.tasks_of([tmp_path / name for name in ("earlier", "Desk", "run.json", "8")], LAB, run.OURS)
     assert [task.id for task in tasks] == ["earlier~2", "Desk~2", "run.json~2", "8"]
 
 

@@ -19,12 +19,12 @@ def main() -> int:
     """Print the readings; 1 where LEAST does not tell the two kinds apart."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = {case.name: write(case, Path(scratch)) for case in CASES}
-        prints = {name: fingerprints(folder, LAB) for name, folder in folders.items()}
+        prints = {name: fingerprints(halves(folder), LAB) for name, folder in folders.items()}
         apart = sorted(shared(prints[a], prints[b]) for a, b in combinations(prints, 2))
         alike = []
         for name, folder in list(folders.items())[:COPIES]:
             rename_variables(folder)
-            alike.append(shared(prints[name], fingerprints(folder, LAB)))
+            alike.append(shared(prints[name], fingerprints(halves(folder), LAB)))
     print(
         f"{len(apart)} pairs of independent right submissions: {apart[0]:.2f} to {apart[-1]:.2f}, "
         f"median {apart[len(apart) // 2]:.2f}, the highest five {', '.join(f'{share:.2f}' for share in apart[-5:])}"
@@ -34,6 +34,11 @@ def main() -> int:
         f"{LEAST}"
     )
     return 0 if max(apart) < LEAST < min(alike) else 1
+
+
+def halves(submission: Path) -> dict[str, Path]:
+    """The folders of a built submission."""
+    return {half.key: submission / half.folder for half in LAB.halves}
 
 
 def rename_variables(submission: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from grader.judging.made_up import before
 from grader.lab.files import DDPM, MODEL, NETWORK, SCHEDULER, TASK1, TASK2
-from grader.lab.made_up.messy import Messy
 from grader.records import Verdict
+from grader.tests.messy import Messy
 from grader.tools.builder import build, pack
 
 _FORGE = """

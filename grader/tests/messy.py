@@ -10,8 +10,8 @@ from pathlib import Path
 
 from grader.judging.made_up import Pairs, before
 from grader.lab.files import DDPM, MODEL, NETWORK, SCHEDULER, TASK1, TASK2
-from grader.lab.made_up import other_editions
 from grader.records import Verdict
+from grader.tests import other_editions
 from grader.tools.builder import build
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
