@@ -5,26 +5,16 @@ from __future__ import annotations
 from grader.lab.diagnosis import (
     companions_images,
     companions_plane,
-    cosine,
     forward,
-    loop,
     losses,
-    reverse,
-    simplenet,
-    training,
 )
 from grader.lab.diagnosis.base import Misconception
 
-CATALOGUE: tuple[Misconception, ...] = tuple(
-    simplenet.CATALOGUE
-    + forward.CATALOGUE
-    + reverse.CATALOGUE
-    + loop.CATALOGUE
-    + losses.CATALOGUE
-    + cosine.CATALOGUE
-    + training.CATALOGUE
-    + companions_plane.CATALOGUE
-    + companions_images.CATALOGUE
+CATALOGUE: tuple[Misconception, ...] = (
+    *forward.CATALOGUE,
+    *losses.CATALOGUE,
+    *companions_plane.CATALOGUE,
+    *companions_images.CATALOGUE,
 )
 
 

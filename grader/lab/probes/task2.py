@@ -3,28 +3,11 @@
 import inspect
 
 import torch
+from building import build_ddpm_scheduler
 from loading import Missing, probe
-from probing import affine_network, build_scheduler, first_accepted, forms_of, need_tensor, plain_draw
+from probing import affine_network, need_tensor
 from stand_ins import AffineNetwork, AffineNoising, GivenScheduler
 from task1 import loss_trials
-
-
-def build_ddpm_scheduler(half, params):
-    return build_scheduler(half.need("scheduler", "DDPMScheduler"), params)
-
-
-@probe("schedule_tables")
-def schedule_tables(half, params, arrays):
-    """The buffers of BaseScheduler for the given mode and T."""
-    scheduler = build_scheduler(half.need("scheduler", "BaseScheduler"), params)
-    out, dtypes = {}, {}
-    for name in ("betas", "alphas", "alphas_cumprod"):
-        table = getattr(scheduler, name, None)
-        if table is None:
-            raise Missing(f"scheduler.py: BaseScheduler has no buffer {name}")
-        table = torch.as_tensor(table)
-        dtypes[name], out[name] = str(table.dtype), table.detach().double()
-    return {"dtypes": dtypes}, out
 
 
 @probe("add_noise")
@@ -41,59 +24,6 @@ def add_noise(half, params, arrays):
     if torch.is_tensor(eps):
         out["eps"] = eps.detach().clone()
     return {}, out | ({} if noise is None else {"noise_after": noise})
-
-
-def step_entries(scheduler, predictor):
-    """Ways to ask for a reverse step, as (label, function of x_t, t, net_out): the contract's method first.
-
-    A scheduler of another edition has only `step`, with the predictor as a fourth argument or without one.
-    """
-    name = f"step_predict_{predictor}"
-    entries = []
-    if callable(getattr(scheduler, name, None)):
-        entries.append((name, getattr(scheduler, name)))
-    if callable(getattr(scheduler, "step", None)):
-        takes_predictor = "predictor" in inspect.signature(scheduler.step).parameters
-        if takes_predictor:
-            entries.append(("step", lambda x, t, out: scheduler.step(x, t, out, predictor=predictor)))
-        elif predictor == "noise":
-            entries.append(("step", scheduler.step))
-    if not entries:
-        raise Missing(f"scheduler.py: DDPMScheduler has no method {name}")
-    return entries
-
-
-@probe("step")
-def step(half, params, arrays):
-    """One reverse step at one t: for (x_t, out), for zeros under the same seed, for zeros under another."""
-    scheduler = build_ddpm_scheduler(half, params)
-    x, net_out = arrays["x"], arrays["out"]
-    entries = step_entries(scheduler, params["predictor"])
-
-    def one_step(function, xt, t, out, seed):
-        half.seed(seed)  # here, as a rejected form may have drawn before it failed
-        return need_tensor(function(xt.clone(), t, out.clone()), "the reverse step")
-
-    def run(xt, out, seed, only=None):
-        return first_accepted(
-            [
-                (f"{entry}|{form}", lambda f=function, t=t: one_step(f, xt, t, out, seed))
-                for entry, function in entries
-                for form, t in forms_of(params["t"], len(x), params["forms"])
-                if only in (None, f"{entry}|{form}")
-            ]
-        )
-
-    result = {}
-    zeros = torch.zeros_like(x)
-    with torch.no_grad():
-        _, label, rejected = run(x, net_out, params["seeds"][0])  # a generator may be made at the first call
-        result["of_x"], _, _ = run(x, net_out, params["seeds"][0], label)
-        result["of_zeros"], _, _ = run(zeros, zeros, params["seeds"][0], label)
-        result["again"], _, _ = run(zeros, zeros, params["seeds"][1], label)
-        result["draw"] = plain_draw(half, params["seeds"][0], x)
-    entry, form = label.split("|")
-    return {"entry": entry, "form": form, "rejected": rejected}, result
 
 
 @probe("get_loss")

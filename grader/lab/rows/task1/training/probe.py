@@ -1,9 +1,9 @@
 """Probes that run the notebook of the 2D half: train the submitted network, then draw samples from it."""
 
 import torch
+from building import need_method
 from loading import probe
 from probing import build_scheduler, need_tensor
-from task1 import need_method
 
 
 def build_untrained(half, params):

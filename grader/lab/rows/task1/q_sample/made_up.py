@@ -1,26 +1,34 @@
-"""Mistakes in q_sample, as students make them."""
+"""Mistakes in q_sample as students make them, and right solutions in other styles."""
 
 from __future__ import annotations
 
-from grader.judging.made_up import Case
-from grader.lab.files import TASK1
+from functools import partial
+
+from grader.judging.made_up import Case, Style, before, body, mistake
+from grader.lab.files import DDPM
+from grader.lab.shared.made_up import NUMPY_DDPM
 
 ROW = "task1.q_sample"
 FORMULA_LOST = 1.5  # drawn noise 1.0 and untouched inputs 0.5 remain
 GATHERED = "ab = extract(self.var_scheduler.alphas_cumprod, t, x0)\n"
+ABOVE_P_SAMPLE = "    @torch.no_grad()\n    def p_sample(self,"
+BUFFERS_END = '        self.register_buffer("alphas_cumprod", alphas_cumprod.float())\n'
 DRAW = "noise = torch.randn_like(x0)"  # given, above the TODO
 
 
-def _case(style: str, diagnosis: str, body: str, points: float = FORMULA_LOST) -> Case:
-    return Case(f"q_sample-{style}", ROW, points, diagnosis, bodies={ROW: body})
+style = partial(body, ROW)
 
 
-def _redrawn(style: str, diagnosis: str, draw: str) -> Case:
+def _case(name: str, diagnosis: str, text: str, points: float = FORMULA_LOST) -> Case:
+    return mistake(ROW, diagnosis, points, text, name=name)
+
+
+def _redrawn(name: str, diagnosis: str, draw: str) -> Case:
     """The given line that draws the noise is rewritten: the closed form 2.5 and untouched inputs 0.5 remain."""
-    return Case(f"q_sample-{style}", ROW, 3.0, diagnosis, replace={f"{TASK1}/ddpm.py": [(DRAW, f"noise = {draw}")]})
+    return mistake(ROW, diagnosis, 3.0, name=name, replace={DDPM: [(DRAW, f"noise = {draw}")]})
 
 
-CASES = (
+MISTAKES: tuple[Case, ...] = (
     _case("lost-square-root", "lost-square-root", GATHERED + "xt = ab * x0 + (1 - ab) * noise"),
     _case(
         "lost-square-root-signal",
@@ -136,4 +144,104 @@ xt = noise.mul_((1 - ab).sqrt()).add_(ab.sqrt() * x0)
     _redrawn("noise-shared-in-batch", "noise-shared-in-batch", "torch.randn(x0.shape[1:])"),
     _redrawn("noise-shared-by-coordinates", "noise-shared-in-batch", "torch.randn(x0.shape[0], 1)"),
     _redrawn("uniform-noise", "noise-not-gaussian", "torch.rand_like(x0)"),
+)
+STYLES: tuple[Style, ...] = (
+    style(
+        "indexing",
+        """
+        abar = self.var_scheduler.alphas_cumprod[t].view(-1, 1)
+        xt = torch.sqrt(abar) * x0 + torch.sqrt(1.0 - abar) * noise
+        """,
+    ),
+    style(
+        "own-gather",
+        """
+        t_index = torch.as_tensor(t, device=x0.device).view(-1)
+        abar = torch.gather(self.var_scheduler.alphas_cumprod, 0, t_index)
+        while abar.dim() < x0.dim():
+            abar = abar.unsqueeze(-1)
+        mean, std = abar ** 0.5 * x0, (1 - abar) ** 0.5
+        xt = mean + std * noise
+        """,
+    ),
+    style(
+        "numpy-tables",
+        """
+        betas = self.var_scheduler.betas.cpu().numpy().astype("float64")
+        abar = np.cumprod(1.0 - betas)
+        a = torch.from_numpy(np.sqrt(abar)).to(x0)[t].reshape(-1, 1)
+        b = torch.from_numpy(np.sqrt(1.0 - abar)).to(x0)[t].reshape(-1, 1)
+        xt = a * x0 + b * noise
+        """,
+        NUMPY_DDPM,
+    ),
+    style(
+        "sqrt-buffers",
+        """
+        xt = (extract(self.var_scheduler.sqrt_alphas_cumprod, t, x0) * x0
+              + extract(self.var_scheduler.sqrt_one_minus_alphas_cumprod, t, x0) * noise)
+        """,
+        {
+            DDPM: [
+                (
+                    BUFFERS_END,
+                    BUFFERS_END
+                    + """\
+        self.register_buffer("sqrt_alphas_cumprod", torch.sqrt(self.alphas_cumprod))
+        self.register_buffer("sqrt_one_minus_alphas_cumprod", torch.sqrt(1.0 - self.alphas_cumprod))
+""",
+                )
+            ]
+        },
+    ),
+    style(
+        "float64-inside",
+        """
+        abar = extract(self.var_scheduler.alphas_cumprod.double(), t, x0)
+        xt = (abar.sqrt() * x0.double() + (1 - abar).sqrt() * noise.double()).to(x0.dtype)
+        """,
+    ),
+    style(
+        "addcmul",
+        """
+        abar = extract(self.var_scheduler.alphas_cumprod, t, x0)
+        xt = torch.addcmul(x0.mul(abar.sqrt()), (1 - abar).sqrt().expand_as(x0), noise)
+        """,
+    ),
+    style(
+        "signal-to-noise-form",
+        """
+        abar = extract(self.var_scheduler.alphas_cumprod, t, x0)
+        xt = abar.sqrt() * (x0 + (1 / abar - 1).sqrt() * noise)
+        """,
+    ),
+    style(
+        "trigonometric",
+        """
+        angle = torch.acos(extract(self.var_scheduler.alphas_cumprod, t, x0).sqrt())
+        xt = torch.cos(angle) * x0 + torch.sin(angle) * noise
+        """,
+    ),
+    style(
+        "product-of-alphas",
+        """
+        logs = torch.cumsum(torch.log(self.var_scheduler.alphas), dim=0)
+        abar = torch.exp(extract(logs, t, x0))
+        xt = torch.sqrt(abar) * x0 + torch.sqrt(1 - abar) * noise
+        """,
+    ),
+    style(
+        "helper-method",
+        "xt = self._diffuse(x0, t, noise)",
+        before(
+            DDPM,
+            ABOVE_P_SAMPLE,
+            """\
+    def _diffuse(self, x0, t, noise):
+        abar = extract(self.var_scheduler.alphas_cumprod, t, x0)
+        return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+
+""",
+        ),
+    ),
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from grader.judging.made_up import Case
+from grader.lab.rows.task1.simplenet.styles import STYLES
+
+__all__ = ["MISTAKES", "STYLES"]
 
 ROW = "task1.simplenet"
 LAYERS = """
@@ -22,7 +25,7 @@ def _case(style: str, diagnosis: str, points: float, init: str = LAYERS, forward
     return Case(f"simplenet-{style}", ROW, points, diagnosis, bodies={ROW: init, f"{ROW} (forward)": forward})
 
 
-CASES = (
+MISTAKES: tuple[Case, ...] = (
     _case("placeholder", "network-returns-its-input", 0.0, "pass", "pass"),
     _case("layers-never-called", "network-returns-its-input", 0.0, forward="x = x"),
     _case(

@@ -32,7 +32,7 @@ _PLAIN_TAIL = """
     self.rest = nn.Sequential(*layers, nn.Linear(dim_hids[-1], dim_out))
 """
 
-STYLES = (
+STYLES: tuple[Style, ...] = (
     _net(
         "time-only-first",
         "self.first = TimeLinear(dim_in, dim_hids[0], num_timesteps)\nself.act = nn.SiLU()"

@@ -1,17 +1,19 @@
-"""Made-up mistakes in Task 2's add_noise, one submission each."""
+"""Mistakes in add_noise as students make them, and right solutions in other styles."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from grader.judging.made_up import Case, mistake
+from grader.judging.made_up import Case, Style, before, body, mistake
+from grader.lab.files import SCHEDULER
+from grader.lab.shared.made_up import ABOVE_ADD_NOISE, NUMPY_SCHEDULER, without_given_t
 from grader.records import Verdict
 
-SCHEDULER = "image_diffusion_todo/scheduler.py"
+ROW = "task2.add_noise"
 DRAW, RETURN = "eps = torch.randn_like(x_0)", "return x_t, eps"
-case = partial(mistake, "task2.add_noise")
+case, style = partial(mistake, ROW), partial(body, ROW)
 
-CASES: tuple[Case, ...] = (
+MISTAKES: tuple[Case, ...] = (
     case(
         "lost-square-root",
         2.0,
@@ -160,4 +162,72 @@ CASES: tuple[Case, ...] = (
     """,
     ),
     case(None, 0.0, "x_t = None", name="placeholder", verdict=Verdict.NOT_IMPLEMENTED),
+)
+STYLES: tuple[Style, ...] = (
+    style(
+        "indexing",
+        """
+        a = self.alphas_cumprod[t][:, None, None, None]
+        x_t = torch.sqrt(a) * x_0 + torch.sqrt(1 - a) * eps
+        """,
+        {SCHEDULER: without_given_t(ROW, "x_0")},
+    ),
+    style(
+        "gather",
+        """
+        abar = self.alphas_cumprod.to(x_0.device).gather(-1, t.long()).view(x_0.shape[0], *([1] * (x_0.ndim - 1)))
+        x_t = abar ** 0.5 * x_0 + (1.0 - abar) ** 0.5 * eps
+        """,
+    ),
+    style(
+        "numpy-tables",
+        """
+        bars = np.cumprod(1 - self.betas.numpy().astype(np.float64))[t.numpy()]
+        first = torch.from_numpy(np.sqrt(bars)).float().view(-1, 1, 1, 1)
+        second = torch.from_numpy(np.sqrt(1 - bars)).float().view(-1, 1, 1, 1)
+        x_t = first * x_0 + second * eps
+        """,
+        NUMPY_SCHEDULER,
+    ),
+    style(
+        "einsum",
+        """
+        a = self.alphas_cumprod[t]
+        x_t = torch.einsum("b,bchw->bchw", a.sqrt(), x_0) + torch.einsum("b,bchw->bchw", (1 - a).sqrt(), eps)
+        """,
+    ),
+    style(
+        "float64-inside",
+        """
+        a = self.lookup(self.alphas_cumprod.double(), t, x_0)
+        x_t = (a.sqrt() * x_0 + (1 - a).sqrt() * eps).type_as(x_0)
+        """,
+    ),
+    style(
+        "helper-method",
+        "x_t = self._mix(x_0, eps, *self._weights(t, x_0))",
+        before(
+            SCHEDULER,
+            ABOVE_ADD_NOISE,
+            """\
+    def _weights(self, t, x):
+        bar = self.lookup(self.alphas_cumprod, t, x)
+        return bar.sqrt(), (1 - bar).sqrt()
+
+    @staticmethod
+    def _mix(x_0, eps, signal, noise):
+        return signal * x_0 + noise * eps
+
+""",
+        ),
+    ),
+    style(
+        "sample-by-sample",
+        """
+        x_t = torch.empty_like(x_0)
+        for i in range(x_0.shape[0]):
+            bar = self.alphas_cumprod[t[i]]
+            x_t[i] = bar.sqrt() * x_0[i] + (1 - bar).sqrt() * eps[i]
+        """,
+    ),
 )
