@@ -10,14 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-from PIL import Image
-
-from grader import cli
-from grader.judging.bench import Bench
-from grader.judging.made_up import Case
-from grader.lab import LAB
 from grader.lab.checks.companions_images import judge_diffusers_parity
-from grader.lab.diagnosis import CATALOGUE
 from grader.lab.made_up.mistakes_companions_images import (
     CASES,
     CLASSES,
@@ -27,6 +20,13 @@ from grader.lab.made_up.mistakes_companions_images import (
     STYLES,
     WITHOUT_FILE,
 )
+from PIL import Image
+
+from grader import cli
+from grader.judging.bench import Bench
+from grader.judging.made_up import Case
+from grader.lab import LAB
+from grader.lab.diagnosis import CATALOGUE
 from grader.lab.release import release
 from grader.records import Verdict
 from grader.sandbox import Answer
