@@ -28,9 +28,9 @@ TRIED_IN_A_SISTER_ROW = {
     "task2.loss_noise": "error-not-squared network-sees-noise",
     "task2.loss_x0": "absolute-error loss-noise-not-standard loss-not-reduced network-not-called network-sees-x0 "
     "t-from-1 t-from-1-to-T t-misses-the-last t-same-at-every-call t-up-to-T",
-    "task2.loss_mean": "error-not-squared loss-noise-not-standard loss-not-reduced loss-one-t-for-the-batch loss-scaled "
-    "loss-without-gradient network-not-called root-of-the-error t-from-1-to-T t-misses-the-last t-not-uniform "
-    "t-same-at-every-call t-up-to-T",
+    "task2.loss_mean": "error-not-squared loss-noise-not-standard loss-not-reduced loss-one-t-for-the-batch "
+    "loss-scaled loss-without-gradient network-not-called root-of-the-error t-from-1-to-T t-misses-the-last "
+    "t-not-uniform t-same-at-every-call t-up-to-T",
 }
 PLACEHOLDERS = (
     "simplenet-placeholder",
