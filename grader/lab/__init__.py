@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grader.labs import Half, Lab, RubricRow
+from grader.labs import COURSE, Half, Lab, Measure, RubricRow
 
 if TYPE_CHECKING:
     from grader.lab.policy import DdpmPolicy
@@ -78,9 +78,12 @@ class DdpmLab(Lab):
 
 
 LAB = DdpmLab(
-    "grader.lab",
+    COURSE,
     HALVES,
+    name="ddpm-lab",
+    title="DDPM lab",
     files=FILES,
     captions=CAPTIONS,
     other_titles={"extra": "Companion exercises · no points"},
+    measure=Measure("fid", "FID", "filled: images that the grader drew, hollow: images that were handed in"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.judging.made_up import Pairs, before
 from grader.lab.files import DDPM, MODEL, SCHEDULER
-from grader.lab.made_up.styles_task2 import without_given_t
+from grader.lab.shared.made_up import without_given_t
 
 CUDA_BODIES = {
     "task1.simplenet": """
