@@ -1,29 +1,32 @@
-"""Probes of the image half: they call the student's functions and return what came out, nothing more."""
+"""Losses on stand-ins for network and forward process, for both halves; and the probe of Task 2's three."""
 
 import inspect
 
-import torch
 from building import build_ddpm_scheduler
 from loading import Missing, probe
-from probing import affine_network, need_tensor
+from probing import affine_network, need_tensor, recorded
 from stand_ins import AffineNetwork, AffineNoising, GivenScheduler
-from task1 import loss_trials
 
 
-@probe("add_noise")
-def add_noise(half, params, arrays):
-    """x_t and the noise returned for x0, t and, where given, noise; with the inputs as they are afterwards."""
-    scheduler = build_ddpm_scheduler(half, params)
-    if not callable(getattr(scheduler, "add_noise", None)):
-        raise Missing("scheduler.py: DDPMScheduler has no method add_noise")
-    half.seed(params["seed"])
-    x0, t, noise = (arrays[k].clone() if k in arrays else None for k in ("x0", "t", "noise"))
-    value = scheduler.add_noise(x0, t) if noise is None else scheduler.add_noise(x0, t, noise)
-    xt, eps = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, None)
-    out = {"xt": need_tensor(xt, "add_noise").detach().clone(), "x0_after": x0, "t_after": t}
-    if torch.is_tensor(eps):
-        out["eps"] = eps.detach().clone()
-    return {}, out | ({} if noise is None else {"noise_after": noise})
+def run_trials(half, params, arrays, network, noising, loss_of):
+    """What `loss_of` gives for x0.i, one trial a seed, and the first call of each stand-in that it led to."""
+    data, out = {"trials": []}, {}
+    for i, seed in enumerate(params["seeds"]):
+        network.calls.clear()
+        noising.calls.clear()
+        network.zero_grad()
+        half.seed(seed)
+        loss = need_tensor(loss_of(arrays[f"x0.{i}"].clone()), "the loss")
+        trial = {"requires_grad": loss.requires_grad}
+        if loss.requires_grad and loss.numel() == 1:
+            loss.backward()
+            if network.weight.grad is not None:
+                out[f"{i}.grad"] = network.weight.grad.clone()
+        out[f"{i}.loss"] = loss.detach()
+        trial["network_calls"] = recorded(network.calls, f"{i}.net", out, 1)
+        trial["noising_calls"] = recorded(noising.calls, f"{i}.noising", out, 1)
+        data["trials"].append(trial)
+    return data, out
 
 
 @probe("get_loss")
@@ -45,19 +48,9 @@ def losses_with(scheduler, half, params, arrays):
     """What get_loss answers, with this scheduler."""
     predictor = params["predictor"]
     network = affine_network(arrays, AffineNetwork, image_resolution=arrays["x0.0"].shape[-1])
-    module = build_image_module(half, network, scheduler, predictor)
-    method = loss_method(module, predictor)
-    noising = AffineNoising(arrays["signal"], arrays["spread"], returns_noise=True)
-    return loss_trials(
-        half,
-        params,
-        arrays,
-        module,
-        network,
-        method,
-        noising,
-        lambda stand_in: setattr(scheduler, "add_noise", stand_in),
-    )
+    loss_of = loss_method(build_image_module(half, network, scheduler, predictor), predictor)
+    scheduler.add_noise = AffineNoising(arrays["signal"], arrays["spread"], returns_noise=True)
+    return run_trials(half, params, arrays, network, scheduler.add_noise, loss_of)
 
 
 def build_image_module(half, network, scheduler, predictor):

@@ -1,1 +1,0 @@
-"""Names the likely misconception behind a wrong row by matching what was observed with what each would compute."""
