@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,15 @@ FIRST = (
 APART = frozenset({"test_misconceptions", "test_packed"})  # no costly fixture of a module: any process takes any test
 LATE = "the minutes were up"
 BEGAN = time.monotonic()
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Judges rows of made-up submissions, all by one worker."""
+    from grader.tests.in_process import Workbench
+
+    with Workbench(tmp_path_factory.mktemp("bench")) as workbench:
+        yield workbench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,7 +21,10 @@ from grader.submission.resubmissions import Task
 from grader.tools.builder import build, pack
 from grader.tools.faults import differences
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets at the end of a cluster
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of Dask's own threads and sockets at the end of a cluster
+]
 
 
 # Right, and long enough at work to be found there.

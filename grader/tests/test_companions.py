@@ -10,7 +10,6 @@ from grader.labs import RowKind
 from grader.records import Verdict
 from grader.sandbox import Answer
 from grader.submission.todo import Block, split
-from grader.tests.in_process import Workbench
 
 ROWS = [row.id for row in LAB.rubric if row.kind is RowKind.COMPANION]
 FILES = {"2d_plot_diffusion_todo": ("ddpm", "warmup"), "image_diffusion_todo": ("companions",)}
@@ -35,12 +34,6 @@ NUMERIC = [
     for case in {case.diagnosis: case for case in reversed(LAB.room(row, "made_up").MISTAKES)}.values()
     if case.diagnosis not in (None, "weights-changed-in-place", "autograd-used")
 ]
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    with Workbench(tmp_path_factory.mktemp("bench")) as workbench:
-        yield workbench
 
 
 @pytest.mark.parametrize("row_id", ROWS)

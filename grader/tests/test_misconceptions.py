@@ -13,6 +13,9 @@ from grader.tests.in_process import Workbench, account
 JUDGED = [row.id for row in LAB.rubric if row.kind in (RowKind.CODE, RowKind.COMPANION)]
 MISTAKES = (*mistakes(), *mistakes(RowKind.COMPANION))
 STYLES = [style for kind in (RowKind.CODE, RowKind.COMPANION) for found in styles(kind).values() for style in found]
+IN_RUNS = [  # mistakes that show where the code is run as the notebook does
+    pytest.param(case, marks=pytest.mark.slow) if LAB.row(case.row).trains else case for case in mistakes(RowKind.RUN)
+]
 BY_NAME = {case.name: case for case in MISTAKES}
 KNOWN = {(row, entry.id) for row in JUDGED for entry in LAB.misconceptions(row)}
 TRIED = {(case.row, case.diagnosis) for case in MISTAKES if case.diagnosis}
@@ -46,17 +49,11 @@ betas = (1 - f[1:] / f[:-1]).clamp(max={clip})
 """
 
 
-@pytest.fixture(scope="session")
-def bench(tmp_path_factory):
-    with Workbench(tmp_path_factory.mktemp("bench")) as workbench:
-        yield workbench
-
-
 def outcome(row):
     return row.verdict, row.points, row.diagnosis.id if row.diagnosis else None
 
 
-@pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*MISTAKES, *IN_RUNS], ids=lambda case: case.name)
 def test_a_mistake_gets_its_verdict_its_points_and_its_name(bench, case):
     row = bench.judged(case, case.row)
     due = (case.verdict, case.points, case.diagnosis)

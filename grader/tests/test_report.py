@@ -342,6 +342,7 @@ def test_the_policy_forbids_scripts_and_remote_loads(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_no_script_runs_and_nothing_is_fetched_in_chromium(tmp_path):
     path = write_report(samples.hostile(tmp_path), tmp_path, LAB)

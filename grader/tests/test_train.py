@@ -274,6 +274,7 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_or_interrupted_goes_on_to_the_same_losses(train, tmp_path):
     """SIGKILL at any moment, then Ctrl-C, then to the end; against a run that was left alone, to the last digit."""
     whole = train("--train_num_steps", 200, "--checkpoint_every", 10, "--num_samples", 1)
