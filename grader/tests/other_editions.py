@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.judging.made_up import Pairs, before
 from grader.lab.files import DDPM, MODEL, SCHEDULER
-from grader.lab.made_up.styles_task2 import without_given_t
+from grader.lab.shared.made_up import without_given_t
 
 CUDA_BODIES = {
     "task1.simplenet": """
@@ -164,7 +164,9 @@ HELPER_BODIES = {
     "task2.step_mean": "sample_prev = add_sigma(mean_theta, self.lookup(self.sigmas, t, x_t), t)",
 }
 HELPER_REPLACE = before(DDPM, "import torch.nn.functional as F\n", "import utils\n") | before(
-    SCHEDULER, "import torch\nfrom torch import nn\n", "from loading import blend\nfrom my_math import add_sigma\n"
+    SCHEDULER,
+    "import torch.nn.functional as F\n",
+    "from loading import blend\nfrom my_math import add_sigma\n",
 )
 
 # `step` makes (B,) of every t, and the methods that it calls take nothing else.

@@ -11,8 +11,7 @@ from pathlib import Path
 from grader.cli import main as command_line
 from grader.errors import FAULT, OK, UNGRADED
 from grader.judging.made_up import Case
-from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
-from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
+from grader.lab.catalogue import mistakes
 from grader.lab.release import release
 from grader.running.grading import FAULTS
 from grader.tools.builder import build, pack
@@ -31,10 +30,10 @@ STUDENTS = {
 def build_class(folder: Path) -> list[Path]:
     """ZIPs of a small class: solved, flawed, untouched, hostile. Returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    mistakes = {case.name: case for case in (*TASK1_MISTAKES, *TASK2_MISTAKES)}
+    by_name = {case.name: case for case in mistakes()}
     with tempfile.TemporaryDirectory() as scratch:
         archives = [
-            _zip(student, [mistakes[name] for name in names], Path(scratch), folder)
+            _zip(student, [by_name[name] for name in names], Path(scratch), folder)
             for student, names in STUDENTS.items()
         ]
         archives.append(_untouched("412551007", Path(scratch), folder))
