@@ -16,7 +16,6 @@ from grader.labs import RowKind
 from grader.records import Verdict
 from grader.sandbox import Answer
 from grader.submission.todo import Block, split
-from grader.tests.in_process import Workbench
 from grader.tools.builder import write
 
 ROWS = [row.id for row in LAB.rubric if row.kind is RowKind.COMPANION]
@@ -42,12 +41,6 @@ NUMERIC = [
     for case in {case.diagnosis: case for case in reversed(LAB.room(row, "made_up").MISTAKES)}.values()
     if case.diagnosis not in (None, "weights-changed-in-place", "autograd-used")
 ]
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    with Workbench(tmp_path_factory.mktemp("bench")) as workbench:
-        yield workbench
 
 
 @pytest.mark.parametrize("row_id", ROWS)

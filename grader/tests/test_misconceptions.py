@@ -13,6 +13,9 @@ from grader.tests.in_process import Workbench, account
 JUDGED = [row.id for row in LAB.rubric if row.kind in (RowKind.CODE, RowKind.COMPANION)]
 MISTAKES = (*mistakes(), *mistakes(RowKind.COMPANION))
 STYLES = [style for kind in (RowKind.CODE, RowKind.COMPANION) for found in styles(kind).values() for style in found]
+IN_RUNS = [  # mistakes that show where the code is run as the notebook does
+    pytest.param(case, marks=pytest.mark.slow) if LAB.row(case.row).trains else case for case in mistakes(RowKind.RUN)
+]
 BY_NAME = {case.name: case for case in MISTAKES}
 KNOWN = {(row, entry.id) for row in JUDGED for entry in LAB.misconceptions(row)}
 TRIED = {(case.row, case.diagnosis) for case in MISTAKES if case.diagnosis}
@@ -28,9 +31,9 @@ TRIED_IN_A_SISTER_ROW = {
     "task2.loss_noise": "error-not-squared network-sees-noise",
     "task2.loss_x0": "absolute-error loss-noise-not-standard loss-not-reduced network-not-called network-sees-x0 "
     "t-from-1 t-from-1-to-T t-misses-the-last t-same-at-every-call t-up-to-T",
-    "task2.loss_mean": "error-not-squared loss-noise-not-standard loss-not-reduced loss-one-t-for-the-batch loss-scaled "
-    "loss-without-gradient network-not-called root-of-the-error t-from-1-to-T t-misses-the-last t-not-uniform "
-    "t-same-at-every-call t-up-to-T",
+    "task2.loss_mean": "error-not-squared loss-noise-not-standard loss-not-reduced loss-one-t-for-the-batch "
+    "loss-scaled loss-without-gradient network-not-called root-of-the-error t-from-1-to-T t-misses-the-last "
+    "t-not-uniform t-same-at-every-call t-up-to-T",
 }
 PLACEHOLDERS = (
     "simplenet-placeholder",
@@ -46,17 +49,11 @@ betas = (1 - f[1:] / f[:-1]).clamp(max={clip})
 """
 
 
-@pytest.fixture(scope="session")
-def bench(tmp_path_factory):
-    with Workbench(tmp_path_factory.mktemp("bench")) as workbench:
-        yield workbench
-
-
 def outcome(row):
     return row.verdict, row.points, row.diagnosis.id if row.diagnosis else None
 
 
-@pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*MISTAKES, *IN_RUNS], ids=lambda case: case.name)
 def test_a_mistake_gets_its_verdict_its_points_and_its_name(bench, case):
     row = bench.judged(case, case.row)
     due = (case.verdict, case.points, case.diagnosis)

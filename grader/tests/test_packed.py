@@ -1,6 +1,6 @@
-"""Whole gradings by the command line in the sandbox: mistakes in every row, other styles, solved and untouched.
+"""Whole gradings by the command line in the sandbox: a mistake in every row costs that row alone, other styles nothing.
 
-A mistake costs its own row alone; that each is found as it must be is in test_misconceptions.py as well.
+The solved lab and the untouched one are in test_cli.py, each mistake and style by itself in test_misconceptions.py.
 """
 
 from collections import Counter
@@ -8,10 +8,9 @@ from collections import Counter
 import pytest
 
 from grader.judging.made_up import Case, combined
-from grader.lab import LAB
 from grader.lab.catalogue import carried, mistakes, styles, variants
 from grader.labs import RowKind
-from grader.tests.class_run import JUDGED, account, assert_outcomes, fit, graded_rows, packs
+from grader.tests.class_run import assert_outcomes, fit, graded_rows, packs
 
 MISTAKES = (*mistakes(), *mistakes(RowKind.COMPANION))
 PACKS = max(Counter(case.row for case in MISTAKES).values())  # as many as the row with most mistakes has
@@ -32,19 +31,6 @@ def test_every_mistake_of_a_pack_costs_its_own_row_alone(tmp_path, number):
 @pytest.mark.parametrize("number", tiers(len(variants()), 1))
 def test_right_solutions_in_other_styles_get_full_points(tmp_path, number):
     assert_outcomes(graded_rows(variants()[number], tmp_path))
-
-
-def test_the_solved_lab_gets_full_points(tmp_path):
-    assert_outcomes(graded_rows(Case("solved"), tmp_path))
-
-
-def test_the_lab_as_students_get_it_earns_nothing(tmp_path):
-    paths = [path for half in LAB.halves for path in (LAB.released / half.folder).glob("*.py")]
-    files = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
-    rows = graded_rows(Case("untouched", files=files), tmp_path)
-    due = {row: "missing" if LAB.row(row).kind is RowKind.COMPANION else "not_implemented" for row in JUDGED}
-    assert {row: rows[row]["verdict"] for row in JUDGED} == due, "\n\n".join(account(rows[row]) for row in JUDGED)
-    assert {rows[row]["points"] for row in JUDGED} == {0}
 
 
 # --- the packer

@@ -59,14 +59,12 @@ def place(error: BaseException) -> str:
     """File, line and function of the last line of your own code that ran."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}:{error.lineno}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).resolve().is_relative_to(Path.cwd().resolve())
-    ]
-    if not frames:
-        return "while importing"
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}"
+    here = Path.cwd().resolve()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename).resolve()
+        if file.is_relative_to(here):
+            return f"{file.relative_to(here).as_posix()}:{frame.lineno} in {frame.name}"
+    return "while importing"
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from errors import LabError
-from images import write_atomically
 from model import DiffusionModule
 from network import UNet
 from scheduler import DDPMScheduler
+
+from engine.errors import LabError
+from engine.images import write_atomically
 
 
 def save(path: Path, module: DiffusionModule, training: dict, tensors: dict) -> None:

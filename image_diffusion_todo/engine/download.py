@@ -15,9 +15,10 @@ import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from errors import LabError
-from images import for_each, image_files, read_image
 from tqdm import tqdm
+
+from engine.errors import LabError
+from engine.images import for_each, image_files, read_image
 
 URL = "https://www.dropbox.com/s/t9l9o3vsx2jai3z/afhq.zip?dl=1"
 COUNTS = {  # of version 1, which the archive holds

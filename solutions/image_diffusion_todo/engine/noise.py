@@ -1,6 +1,7 @@
 """Gaussian noise that belongs to an image and not to the batch in which it happens to be drawn."""
 
 import torch
+from model import DiffusionModule
 from torch.overrides import TorchFunctionMode
 
 AHEAD = 16  # draws made at once for each image. Another number gives other images.
@@ -16,6 +17,7 @@ class OneStreamPerImage(TorchFunctionMode):
     def __init__(self, seed: int, numbers: list[int], shape: tuple[int, ...], device: torch.device):
         """numbers: those of the images in the batch, (B,); shape: that of one image, (C, H, W)."""
         super().__init__()
+        self.numbers = numbers
         self.shape = (len(numbers), *shape)
         self.device = device
         self.generators = []
@@ -42,6 +44,12 @@ class OneStreamPerImage(TorchFunctionMode):
         if func is torch.Tensor.normal_ and len(args) == 1 and not kwargs and tuple(args[0].shape) == self.shape:
             return args[0].copy_(self.draw())
         return func(*args, **kwargs)
+
+
+def streams(module: DiffusionModule, seed: int, numbers: list[int]) -> OneStreamPerImage:
+    """The noise of these images, of the size that the module draws."""
+    size = module.image_resolution
+    return OneStreamPerImage(seed, numbers, (module.network.image_channels, size, size), module.device)
 
 
 def size_of(args: tuple, kwargs: dict) -> tuple[int, ...]:
