@@ -12,12 +12,20 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from grader.output.formats.autograde import LATE, RUNNING, STOPPED, Layout, read_name, read_settings, sandbox_kind
-from grader.output.formats.autograder import requirements, write_autograder
 
 from grader import cli
 from grader.lab import LAB
 from grader.lab.release import release
+from grader.output.formats.gradescope.archive import requirements, write_autograder
+from grader.output.formats.gradescope.container import (
+    LATE,
+    RUNNING,
+    STOPPED,
+    Layout,
+    read_name,
+    read_settings,
+    sandbox_kind,
+)
 from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
 from grader.tests.test_export_gradescope import SCHEMA
 from grader.tools.builder import build, pack
@@ -113,7 +121,7 @@ def test_the_archive_holds_scripts_grader_and_constraints_but_no_solutions(archi
         "constraints.txt",
         "requirements.txt",
         "grader/cli.py",
-        "grader/policy.toml",
+        "grader/lab/policy.toml",
         "2d_plot_diffusion_todo/ddpm.py",
         "image_diffusion_todo/model.py",
     } <= names
@@ -122,18 +130,22 @@ def test_the_archive_holds_scripts_grader_and_constraints_but_no_solutions(archi
 
 
 def test_the_same_sources_make_the_same_archive(archive, tmp_path):
-    write_autograder(tmp_path / "again.zip", 300, "visible")
+    write_autograder(tmp_path / "again.zip", LAB, 300, "visible")
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
 
 
 def test_a_policy_and_a_pip_conf_go_along(tmp_path):
     (tmp_path / "mine.toml").write_text('[reverse_step]\nvariances = ["posterior", "beta"]\n')
     (tmp_path / "mine.conf").write_text("[global]\nprefer-binary = true\n")
-    write_autograder(tmp_path / "a.zip", 300, "hidden", tmp_path / "mine.toml", tmp_path / "mine.conf")
+    write_autograder(tmp_path / "a.zip", LAB, 300, "hidden", tmp_path / "mine.toml", tmp_path / "mine.conf")
     with zipfile.ZipFile(tmp_path / "a.zip") as file:
         assert b"beta" in file.read("policy.toml")
         assert b"prefer-binary" in file.read("pip.conf")
-        assert json.loads(file.read("autograder.json")) == {"limit_s": 300, "visibility": "hidden"}
+        assert json.loads(file.read("autograder.json")) == {
+            "lab": "grader.lab",
+            "limit_s": 300,
+            "visibility": "hidden",
+        }
 
 
 @pytest.mark.parametrize(
@@ -172,7 +184,7 @@ def test_grading_needs_no_notebooks():
 )
 def test_the_name_is_that_of_who_handed_it_in(metadata, name, tmp_path):
     (tmp_path / "metadata.json").write_text(metadata, encoding="utf-8")
-    found = read_name(tmp_path / "metadata.json")
+    found = read_name(tmp_path / "metadata.json", LAB.suffix)
     assert found == name or name is None
     assert found
     assert found.isprintable()
@@ -340,7 +352,7 @@ def test_a_zip_inside_the_upload_is_found(layout, tmp_path):
 
 
 def test_a_grader_that_fails_costs_no_marks(layout):
-    (layout.source / "grader" / "pipeline.py").write_text("raise RuntimeError('broken')\n")
+    (layout.source / "grader" / "running" / "grading.py").write_text("raise RuntimeError('broken')\n")
     build(layout.submission / "lab")
     data = run(layout)
     assert data["output"].startswith(STOPPED)
