@@ -138,7 +138,8 @@ def _grade(args: list[str], lab: Lab) -> int:
 
 def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.Namespace) -> int:
     from grader.output.summary import table, write_summary
-    from grader.running.class_run import results_in, unfinished
+    from grader.results import results_in
+    from grader.running.class_run import unfinished
     from grader.running.progress import Progress, who_needs_a_person
 
     todo, kept = (tasks, []) if options.force else unfinished(tasks, order, out)

@@ -253,8 +253,9 @@ class Lab:
 
     @property
     def solutions(self) -> Path:
-        """The folder with the solved halves; only a repository has it."""
-        return REPOSITORY / "solutions"
+        """The folder with the solved halves: the lab's own, or the repository's; an installed lab has none."""
+        own = self.folder / "solutions"
+        return own if own.is_dir() else REPOSITORY / "solutions"
 
 
 def named(package: str) -> Lab:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from grader.finding import Finding
+
 SCHEMA_VERSION = 1
 
 
@@ -33,20 +35,6 @@ class Verdict(StrEnum):
 
 PENDING = frozenset({Verdict.GRADER_ERROR, Verdict.NEEDS_REVIEW})
 UNTRIED = frozenset({Verdict.MISSING, Verdict.NOT_IMPLEMENTED, Verdict.SKIPPED})
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with a computed value, in the order in which a student reads it."""
-
-    checked: str
-    expected: str
-    got: str
-    where: str = ""
-    equation: str = ""
-
-    def __str__(self) -> str:
-        return "\n".join(f"{name}: {text}" for name, text in asdict(self).items() if text)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def main(args: list[str], lab: Lab) -> int:
     options = _parser().parse_args(args)
     from grader.desk.course import Course
     from grader.desk.gradebook import write_class
-    from grader.running.class_run import graded
+    from grader.results import graded
 
     course = Course.of(options.out, options.gradebook, lab)
     results = graded(options.out)
@@ -138,7 +138,7 @@ def _follow(server: subprocess.Popen[bytes], course: Course) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from grader.desk.gradebook import write_class
-    from grader.running.class_run import results_in
+    from grader.results import results_in
 
     seen = _times(course.out)
     while server.poll() is None:

@@ -24,7 +24,7 @@ from grader.errors import UsageError
 from grader.files import write_atomically
 from grader.labs import Lab
 from grader.records import PENDING, Result, Row
-from grader.running.class_run import graded
+from grader.results import graded
 from grader.text import one_line
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def open_folder(path: Path, what: str) -> Folder:
 def _how(what: str) -> str:
     if what == "generated":
         return "\ndraw images with: python sampling.py --ckpt_path CKPT --save_dir DIR"
-    return "\nprepare the evaluation images with: python dataset.py (in image_diffusion_todo), or give the folder"
+    return "\nprepare the evaluation images with: python dataset.py, in the lab's image half, or give the folder"
 
 
 def decode(path: Path) -> Picture:

@@ -24,6 +24,11 @@ class Misconception:
         return Diagnosis(self.id, self.title, self.hint, self.equation)
 
 
+def about(equation: str, *entries: tuple[str, str, str, Callable[[Any], bool]]) -> tuple[Misconception, ...]:
+    """Misconceptions about one equation, each as (id, title, hint, matches)."""
+    return tuple(Misconception(id_, title, hint, equation, matches) for id_, title, hint, matches in entries)
+
+
 def diagnose(catalogue: Iterable[Misconception], observations: list[Any]) -> list[Diagnosis]:
     """Every misconception that fits what was observed, the likeliest first; empty where none does."""
     return [entry.diagnosis for entry in catalogue if any(map(entry.matches, observations))]

@@ -17,8 +17,8 @@ Pairs = list[tuple[str, str]]  # old text, new text
 class Case:
     """A submission that differs from the solved lab in one place.
 
-    bodies: {name of a TODO block, such as "task1.q_sample": its new body}
-    replace: {path such as "image_diffusion_todo/model.py": [(old text, new text), ...]} outside of blocks
+    bodies: {name of a TODO block, which is its row's id: its new body}
+    replace: {path of a file below the submission: [(old text, new text), ...]} outside of blocks
     files: {path: its whole content, or None to leave the file out}
     `row` is the one that suffers (None: every code row passes), with the points that it earns and the id of the
     diagnosis (None: nothing fits); every other row must pass untouched.
@@ -47,6 +47,15 @@ def mistake(
     """A case in the TODO block of the row. `name`: what follows the row in the case's name, if not the diagnosis."""
     label = f"{row.split('.')[1]}-{name or diagnosis}"
     return Case(label, row, points, diagnosis, {row: body} if body else {}, replace or {}, {}, verdict)
+
+
+def swapped(text: str, *swaps: tuple[str, str]) -> str:
+    """`text` with each old part replaced by its new one. Raises ValueError where there is no such part."""
+    for old, new in swaps:
+        if old not in text:
+            raise ValueError(f"no {old!r} in the right answer")
+        text = text.replace(old, new)
+    return text
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,21 @@ HALVES = (
 # Modules of this lab in any edition of it.
 FILES = frozenset(
     {
-        *("network", "ddpm", "scheduler", "model", "module", "modules", "dataset", "chamfer", "chamferdist", "utils"),
+        *(
+            "network",
+            "ddpm",
+            "scheduler",
+            "model",
+            "module",
+            "modules",
+            "dataset",
+            "engine",
+            "chamfer",
+            "chamferdist",
+            "utils",
+        ),
         *("fid", "inception", "sampling", "train", "measure_fid", "models", "networks", "schedulers", "config", "unet"),
-        *("diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer"),
+        *("diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer", "engine"),
     }
 )
 CAPTIONS = {

@@ -25,8 +25,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 FIGURE_BYTES = 2_000_000
 FIGURE_PIXELS = 6000  # a side
 
-# x_t, ᾱ_{t−1}, σ^2: one letter with its accents, then an index in braces or of one character. Names such as
-# p_sample are no such thing.
+# x_t, ᾱ_{t−1}, σ^2: one letter with its accents, then an index in braces or of one character. Names of functions
+# with an underscore are no such thing.
 _INDEX = re.compile(
     r"(?:(?<![^\W\d])(?P<base>[^\W\d_][\u0300-\u036f]*)_|(?P<up>\^))"
     r"(?:\{(?P<group>[^{}\n]{1,30})\}|(?P<one>[^\W_])(?![^\W_²³]))"

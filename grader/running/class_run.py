@@ -20,6 +20,7 @@ from pathlib import Path
 from grader.errors import UsageError
 from grader.output.report import write_report
 from grader.records import Result, Verdict
+from grader.results import read_result
 from grader.running.grading import Order, grade_submission
 from grader.submission.kept import as_handed_in, content, read_kept
 from grader.submission.resubmissions import Task
@@ -95,32 +96,7 @@ def _began(process: int) -> str:
     return text.rpartition(")")[2].split()[19]
 
 
-# --- results
-
-
-def graded(out: Path) -> list[Result]:
-    """The results of a run's folder that count, sorted by id. Raises UsageError where there are none."""
-    found = results_in(out)
-    if not found:
-        raise UsageError(f"{out} holds no results: `ddpm-grader grade SUBMISSION... --out {out}` writes them")
-    return found
-
-
-def results_in(out: Path) -> list[Result]:
-    """As `graded`, but none is no error; what cannot be read is no result."""
-    return [
-        result
-        for file in sorted(out.glob("*/result.json"))
-        if not file.parent.name.startswith(".") and (result := read_result(file))
-    ]
-
-
-def read_result(file: Path) -> Result | None:
-    """The result in a result.json, None for a file that is none, or of another schema."""
-    try:
-        return Result.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+# --- what is left to do
 
 
 def unfinished(tasks: list[Task], order: Order, out: Path) -> tuple[list[Task], list[Result]]:

@@ -1,7 +1,7 @@
 """TODO blocks of the lab's files: where they are, and the text around them.
 
-A block is the lines from `##### TODO task1.q_sample #####` to `##### END TODO task1.q_sample #####`. A row of
-the rubric may have several blocks, told apart by a part: `##### TODO task1.simplenet (forward) #####`.
+A block is the lines from `##### TODO half.row #####` to `##### END TODO half.row #####`. A row of
+the rubric may have several blocks, told apart by a part: `##### TODO half.row (part) #####`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The id as the markers have it, such as `task1.simplenet (forward)`."""
+        """The id as the markers have it, such as `half.row (part)`."""
         return f"{self.id} ({self.part})" if self.part else self.id
 
     @property

@@ -82,9 +82,9 @@ def submission_id(path: Path, suffix: str) -> str:
 def content_sha256(root: Path, halves: dict[str, str], report: Path | None) -> str:
     """SHA-256 in hex of what is graded, whatever wraps it.
 
-    It runs over the staged files of the halves (as "task1/ddpm.py", ...) and the report (as "report.pdf"),
-    sorted by name; each adds its name, its length and its content after recoding. ZIP metadata, top folders,
-    junk and the line ends of source files do not change it.
+    It runs over the staged files of the halves (as "half/name") and the report (as "report.pdf"), sorted by name; each
+    adds its name, its length and its content after recoding. ZIP metadata, top folders, junk and the line ends of
+    source files do not change it.
     """
     files: dict[str, Path] = {"report.pdf": report} if report else {}
     for key, folder in halves.items():

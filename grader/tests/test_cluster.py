@@ -13,10 +13,10 @@ from distributed import Client, LocalCluster
 from grader import cli
 from grader.errors import UsageError
 from grader.lab import LAB
-from grader.running.class_run import Task, claimed
 from grader.running.cluster import STARTED, check_workers, grade_on_cluster
 from grader.running.grading import Order
 from grader.sandbox import SandboxKind
+from grader.submission.resubmissions import Task, claimed
 from grader.tools.builder import build, pack
 from grader.tools.faults import differences
 

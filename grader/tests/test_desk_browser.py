@@ -17,7 +17,7 @@ from grader.desk.course import Course, student_id
 from grader.desk.gradebook import typed
 from grader.lab import LAB
 from grader.records import Row, Verdict
-from grader.running.class_run import graded
+from grader.results import graded
 from grader.tests.desk_class import HOSTILE_ID, hostile_result, made_up_class, with_row, write_result
 from grader.tests.samples import MARK
 

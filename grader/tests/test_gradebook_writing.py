@@ -20,7 +20,7 @@ from grader.errors import UsageError
 from grader.lab import LAB
 from grader.labs import RowKind, RubricRow
 from grader.records import Row, Verdict
-from grader.running.class_run import graded
+from grader.results import graded
 from grader.tests.desk_class import (
     HOSTILE_ID,
     binaries,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from grader import cli
-from grader.lab.made_up import hostile, messy
+from grader.tests import hostile, messy
 from grader.tests.class_run import CODE_ROWS, account, rows_of
 from grader.tools.builder import build, write
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from grader.lab import LAB
-from grader.lab.made_up.variants import CASES
+from grader.lab.catalogue import variants
 from grader.submission import similarity
 from grader.submission.similarity import LEAST, fingerprints, likeness, shared
 from grader.tools.builder import build, write
@@ -14,7 +14,7 @@ from grader.tools.likeness import halves
 
 
 def test_renamed_variables_are_found_and_independent_answers_are_not(tmp_path):
-    first, second = (write(case, tmp_path) for case in CASES[:2])
+    first, second = (write(case, tmp_path) for case in variants()[:2])
     copied = shutil.copytree(first, tmp_path / "copied")
     for file in copied.rglob("*.py"):
         text = re.sub(r"\b(xt|x0|x_t|noise|eps|alpha|mean)\b", r"my_\1", file.read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def test_what_is_too_much_to_compare_is_counted(tmp_path, monkeypatch):
 
 
 def test_the_limit_lies_between_independent_answers_and_copies(tmp_path):
-    prints = [fingerprints(halves(write(case, tmp_path)), LAB) for case in CASES[:6]]
+    prints = [fingerprints(halves(write(case, tmp_path)), LAB) for case in variants()[:6]]
     apart = max(shared(a, b) for number, a in enumerate(prints) for b in prints[number + 1 :])
     assert apart < LEAST - 0.2
     assert shared(prints[0], prints[0]) == 1.0

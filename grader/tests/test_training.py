@@ -10,13 +10,16 @@ from grader.cli import main
 from grader.judging.bench import Bench
 from grader.judging.diagnosis import diagnose
 from grader.lab import LAB, reference
-from grader.lab.checks.training import FULL, TRAINING, judge_strip, judge_training
+from grader.lab.catalogue import mistakes
 from grader.lab.reference import Schedule
+from grader.lab.rows.task1.training.judge import TRAINING
+from grader.lab.settings import NOTEBOOK
 from grader.lab.swiss_roll import chamfer_distance, swiss_roll
+from grader.labs import RowKind
 from grader.records import Row, Verdict
 from grader.sandbox import Answer
 from grader.tests.lab import load_half
-from grader.tools.builder import build
+from grader.tools.builder import build, write
 
 STEPS = TRAINING["steps"]
 
@@ -54,14 +57,14 @@ class QSample:
         self.signal, self.spread = signal, spread
 
     def call(self, half, probe, params, arrays, timeout_s=None):
-        ab = Schedule.linear(FULL["T"], FULL["beta_1"], FULL["beta_T"]).ab[arrays["t"]][:, None]
+        ab = Schedule.linear(NOTEBOOK["T"], NOTEBOOK["beta_1"], NOTEBOOK["beta_T"]).ab[arrays["t"]][:, None]
         noise = np.random.default_rng(params["seed"]).standard_normal(arrays["x0"].shape)
         return Answer({}, {"xt": (self.signal(ab) * arrays["x0"] + self.spread(ab) * noise).astype(np.float32)})
 
 
-def row_of(row_id, judge, sandbox, seed=0):
-    judgement = judge(Bench(sandbox, "task1", np.random.default_rng(seed), LAB.policy()))
-    found = diagnose(row_id, judgement.observations)
+def row_of(row_id, sandbox, seed=0):
+    judgement = LAB.judge(row_id)(Bench(sandbox, "task1", np.random.default_rng(seed), LAB.policy()))
+    found = diagnose(LAB.misconceptions(row_id), judgement.observations)
     return Row.from_checks(row_id, 10, judgement.checks), [diagnosis.id for diagnosis in found]
 
 
@@ -90,7 +93,7 @@ def test_roll_and_distance_are_those_of_the_lab():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_right_q_sample_earns_the_whole_strip(seed):
-    row, _ = row_of("task1.fig_q_sample", judge_strip, QSample(), seed)
+    row, _ = row_of("task1.fig_q_sample", QSample(), seed)
     assert (row.verdict, row.points) == (Verdict.PASSED, 10)
 
 
@@ -105,14 +108,14 @@ def test_a_right_q_sample_earns_the_whole_strip(seed):
     ids=["alpha-bar", "variance-as-deviation", "no-noise", "x0-unchanged"],
 )
 def test_a_wrong_q_sample_loses_the_panels_that_show_it(sandbox, points):
-    row, found = row_of("task1.fig_q_sample", judge_strip, sandbox)
+    row, found = row_of("task1.fig_q_sample", sandbox)
     assert row.verdict is Verdict.FAILED
     assert row.points <= points
     assert found == ["strip-moments"]
 
 
 def test_a_good_training_earns_all_points():
-    row, _ = row_of("task1.training", judge_training, Trained(falling(0.317), on_the_roll(0.02)))
+    row, _ = row_of("task1.training", Trained(falling(0.317), on_the_roll(0.02)))
     assert (row.verdict, row.points) == (Verdict.PASSED, 10)
 
 
@@ -131,7 +134,7 @@ def test_a_good_training_earns_all_points():
     ids=lambda value: value if isinstance(value, str) else "curve",
 )
 def test_a_typical_bad_curve_is_named(losses, diagnosis):
-    row, found = row_of("task1.training", judge_training, Trained(losses, on_the_roll(0.02)))
+    row, found = row_of("task1.training", Trained(losses, on_the_roll(0.02)))
     assert row.verdict is Verdict.FAILED
     assert row.points == 5
     assert found[0] == diagnosis
@@ -148,19 +151,19 @@ def test_a_typical_bad_curve_is_named(losses, diagnosis):
     ids=["blurred", "collapsed", "elsewhere", "nan"],
 )
 def test_bad_samples_are_told_apart(points, verdict, earned, diagnosis):
-    row, found = row_of("task1.training", judge_training, Trained(falling(0.317), points))
+    row, found = row_of("task1.training", Trained(falling(0.317), points))
     assert (row.verdict, row.points) == (verdict, earned)
     assert found[0] == diagnosis
 
 
 def test_samples_that_repeat_the_training_data_wait_for_a_person():
-    row, _ = row_of("task1.training", judge_training, Trained(falling(0.317), lambda seen: seen[:2048]))
+    row, _ = row_of("task1.training", Trained(falling(0.317), lambda seen: seen[:2048]))
     assert row.verdict is Verdict.NEEDS_REVIEW
     assert (row.points, row.pending) == (0, 10)
 
 
 def test_samples_of_another_shape_say_so():
-    row, _ = row_of("task1.training", judge_training, Trained(falling(0.317), np.zeros((7, 2))))
+    row, _ = row_of("task1.training", Trained(falling(0.317), np.zeros((7, 2))))
     assert "shape (7, 2)" in row.message
 
 
@@ -181,3 +184,12 @@ def test_the_solved_lab_trains_to_full_points_within_thirty_seconds_of_one_core(
     assert row["evidence"] == ["loss_curve.png", "samples.png"]
     for name in row["evidence"]:
         assert (out / "solved" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", mistakes(RowKind.RUN), ids=lambda case: case.name)
+def test_a_mistake_that_only_the_notebooks_T_shows_is_found(case, tmp_path):
+    out = tmp_path / "out"
+    assert main(["grade", str(write(case, tmp_path)), "--out", str(out), "--only", case.row]) == 0
+    row = json.loads((out / case.name / "result.json").read_text())["rows"][0]
+    assert (row["verdict"], row["points"], row["diagnosis"]["id"]) == (case.verdict, case.points, case.diagnosis)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from grader.judging.made_up import Case
 from grader.lab import LAB
+from grader.labs import Lab
 from grader.submission.todo import Block, Segment, split
 
+LEFT_BEHIND = frozenset({"__pycache__", ".ipynb_checkpoints", "results", "samples", "figures"})  # by who ran the lab
 REPORT = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
     b"trailer<</Root 1 0 R>>\n%%EOF\n"
@@ -23,23 +25,26 @@ def build(
     bodies: Mapping[str, str] | None = None,
     files: Mapping[str, str | bytes | None] | None = None,
     replace: Mapping[str, list[tuple[str, str]]] | None = None,
+    lab: Lab = LAB,
 ) -> Path:
     """Write a submission to `folder`, and return it.
 
-    bodies: {name of a TODO block, such as "task1.q_sample": its new body}, indented like the block.
-    replace: {path such as "image_diffusion_todo/model.py": [(old text, new text), ...]} outside of blocks.
-    files: {path: its whole content, or None to leave the file out}.
+    What `bodies`, `files` and `replace` are, grader.judging.made_up.Case says; bodies are indented like their block.
     Raises KeyError for a block and ValueError for a text that the lab does not have.
     """
     folder.mkdir(parents=True)
     left = dict(bodies or {})
-    for half in LAB.halves:
-        for source in sorted((LAB.solutions / half.folder).iterdir()):
-            target = folder / half.folder / source.name
-            target.parent.mkdir(exist_ok=True)
+    for half in lab.halves:
+        top = lab.solutions / half.folder
+        for source in sorted(top.rglob("*")):
+            inside = source.relative_to(top)
+            if LEFT_BEHIND & set(inside.parts) or not source.is_file():
+                continue
+            target = folder / half.folder / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
             if source.suffix == ".py":
                 target.write_text(_filled(source.read_text(encoding="utf-8"), left), encoding="utf-8")
-            elif source.is_file():
+            else:
                 shutil.copyfile(source, target)
     if left:
         raise KeyError(f"the lab has no TODO block {', '.join(left)}")
@@ -51,9 +56,9 @@ def build(
     return folder
 
 
-def write(case: Case, folder: Path) -> Path:
+def write(case: Case, folder: Path, lab: Lab = LAB) -> Path:
     """Build a made-up submission in `folder` / its name."""
-    return build(folder / case.name, case.bodies, case.files, case.replace)
+    return build(folder / case.name, case.bodies, case.files, case.replace, lab)
 
 
 def pack(folder: Path, archive: Path, top: str = "") -> Path:

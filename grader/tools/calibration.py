@@ -20,8 +20,8 @@ import numpy as np
 
 from grader.judging.made_up import Case, combined
 from grader.lab import LAB
-from grader.lab.checks.training import DATA_POINTS, EVALUATED, TAIL, TRAINING
-from grader.lab.made_up.styles_simplenet import STYLES
+from grader.lab.rows.task1.simplenet.styles import STYLES
+from grader.lab.rows.task1.training.judge import DATA_POINTS, EVALUATED, TAIL, TRAINING
 from grader.lab.swiss_roll import chamfer_distance, swiss_roll
 from grader.sandbox import Sandbox
 from grader.submission.unpack import stage

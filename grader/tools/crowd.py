@@ -22,9 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from grader.judging.made_up import Case, combined
-from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
-from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
-from grader.lab.made_up.variants import BY_ROW
+from grader.lab.catalogue import mistakes, styles
 from grader.tools.builder import build, pack
 
 MINUTES = 20.0  # for 300 submissions on two cores
@@ -37,22 +35,21 @@ def crowd(folder: Path, count: int, seed: int = 0) -> list[Path]:
     """Write `count` ZIPs to `folder` and return their paths; the same seed gives the same class."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    mistakes: dict[str, list[Case]] = {}
-    for case in (*TASK1_MISTAKES, *TASK2_MISTAKES):
+    of_row: dict[str, list[Case]] = {}
+    for case in mistakes():
         if case.row and set(case.bodies) == {case.row} and not case.replace and not case.files:
-            mistakes.setdefault(case.row, []).append(case)
-    return [_student(folder, f"4125{number:05d}", mistakes, rng) for number in range(count)]
+            of_row.setdefault(case.row, []).append(case)
+    return [_student(folder, f"4125{number:05d}", of_row, rng) for number in range(count)]
 
 
-def _student(folder: Path, name: str, mistakes: dict[str, list[Case]], rng: np.random.Generator) -> Path:
+def _student(folder: Path, name: str, of_row: dict[str, list[Case]], rng: np.random.Generator) -> Path:
     archive = folder / f"{name}_lab1.zip"
     if rng.random() < UNREADABLE:
         archive.write_bytes(b"PK\x03\x04 cut short")
         return archive
-    styles = [rows[int(rng.integers(len(rows)))] for rows in BY_ROW.values()]
-    right = combined(name, styles)
+    right = combined(name, [found[int(rng.integers(len(found)))] for found in styles().values()])
     bodies = dict(right.bodies)
-    for row, cases in mistakes.items():
+    for row, cases in of_row.items():
         if row in bodies and rng.random() < MISTAKEN:
             bodies |= cases[int(rng.integers(len(cases)))].bodies
     with tempfile.TemporaryDirectory() as scratch:

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from grader.lab import LAB
-from grader.lab.made_up.variants import CASES
+from grader.lab.catalogue import variants
 from grader.submission.similarity import LEAST, fingerprints, shared
 from grader.tools.builder import write
 
@@ -18,7 +18,7 @@ COPIES = 5
 def main() -> int:
     """Print the readings; 1 where LEAST does not tell the two kinds apart."""
     with tempfile.TemporaryDirectory() as scratch:
-        folders = {case.name: write(case, Path(scratch)) for case in CASES}
+        folders = {case.name: write(case, Path(scratch)) for case in variants()}
         prints = {name: fingerprints(halves(folder), LAB) for name, folder in folders.items()}
         apart = sorted(shared(prints[a], prints[b]) for a, b in combinations(prints, 2))
         alike = []

@@ -16,9 +16,7 @@ from pathlib import Path
 
 from grader.judging.made_up import Case
 from grader.lab import LAB
-from grader.lab.made_up.mistakes_task1 import CASES as TASK1_MISTAKES
-from grader.lab.made_up.mistakes_task2 import CASES as TASK2_MISTAKES
-from grader.lab.made_up.variants import CASES as VARIANTS
+from grader.lab.catalogue import mistakes, variants
 from grader.policy import Policy
 from grader.running.grading import Order, judge_row
 from grader.sandbox import Sandbox, SandboxKind
@@ -26,7 +24,7 @@ from grader.submission.unpack import stage
 from grader.tools.builder import write
 
 SOLVED = Case("solved")
-CASES: tuple[Case, ...] = (SOLVED, *VARIANTS, *TASK1_MISTAKES, *TASK2_MISTAKES)
+CASES: tuple[Case, ...] = (SOLVED, *variants(), *mistakes())
 Outcome = tuple[str, float, str | None]  # verdict, points, diagnosis
 
 

@@ -53,7 +53,7 @@ def add_gradebook(parser: argparse.ArgumentParser) -> None:
 
 def results_of(options: argparse.Namespace, lab: Lab) -> list[Result]:
     """The graded class, with the points that people gave at the desk."""
-    from grader.running.class_run import graded
+    from grader.results import graded
 
     results = graded(options.out)
     if options.automatic or (options.gradebook is None and not (options.out / "desk" / "gradebook.db").is_file()):

@@ -18,7 +18,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace, lab: Lab) -> int:
     from grader.desk.course import Course, without_password
     from grader.desk.gradebook import write_class
-    from grader.running.class_run import graded
+    from grader.results import graded
 
     results = graded(options.out)
     course = Course.of(options.out, options.gradebook, lab)

@@ -1,4 +1,7 @@
-from grader.lab.diagnosis import losses
-from grader.lab.diagnosis.base import of_row
+"""Misconceptions about compute_loss: those about a loss whose target is the noise."""
 
-CATALOGUE = of_row(losses.CATALOGUE, "task1.compute_loss")
+from __future__ import annotations
+
+from grader.lab.shared.loss_misconceptions import OF_NOISE
+
+CATALOGUE = OF_NOISE

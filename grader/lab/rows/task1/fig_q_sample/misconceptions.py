@@ -1,4 +1,15 @@
-from grader.lab.diagnosis import training
-from grader.lab.diagnosis.base import of_row
+"""Misconceptions about the strip of q(x_t)."""
 
-CATALOGUE = of_row(training.CATALOGUE, "task1.fig_q_sample")
+from __future__ import annotations
+
+from grader.judging.diagnosis import about
+
+CATALOGUE = about(
+    "mean √ᾱ_t E[x_0], variance ᾱ_t Var[x_0] + 1 − ᾱ_t   (DDPM Eq. 4)",
+    (
+        "strip-moments",
+        "the strip's points have another mean or spread than q(x_t)",
+        "Look at the row of q_sample: the same function draws this figure.",
+        lambda seen: bool(seen.panels),
+    ),
+)

@@ -1,4 +1,7 @@
-from grader.lab.diagnosis import forward
-from grader.lab.diagnosis.base import of_row
+"""Misconceptions about q_sample: those about the forward process."""
 
-CATALOGUE = of_row(forward.CATALOGUE, "task1.q_sample")
+from __future__ import annotations
+
+from grader.lab.shared.forward_misconceptions import COEFFICIENTS, NOISE_AND_INPUTS
+
+CATALOGUE = (*COEFFICIENTS, *NOISE_AND_INPUTS)

@@ -1,4 +1,123 @@
-from grader.lab.diagnosis import training
-from grader.lab.diagnosis.base import of_row
+"""Typical loss curves and sets of points of the 2D training, and what is behind them."""
 
-CATALOGUE = of_row(training.CATALOGUE, "task1.training")
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from grader.judging.diagnosis import about
+from grader.lab.rows.task1.training.judge import LOSS, TAIL, TrainingObservation
+from grader.lab.swiss_roll import nearest
+
+
+def _curve(test: Callable[[TrainingObservation], bool]) -> Callable[[TrainingObservation], bool]:
+    """A test of a finished, finite loss curve."""
+
+    def matches(seen: TrainingObservation) -> bool:
+        return len(seen.losses) > TAIL and bool(np.isfinite(seen.losses).all()) and test(seen)
+
+    return matches
+
+
+def _points(test: Callable[[TrainingObservation], bool]) -> Callable[[TrainingObservation], bool]:
+    def matches(seen: TrainingObservation) -> bool:
+        return seen.points is not None and bool(np.isfinite(seen.points).all()) and seen.chamfer > 0 and test(seen)
+
+    return matches
+
+
+def _noisy(seen: TrainingObservation) -> bool:
+    """Neighbouring steps differ by more than a mean over a batch of 128 allows, and the end is no lower."""
+    tail = seen.losses[-TAIL:]
+    return bool(tail.std() > 0.5 * tail.mean() and seen.end > 0.36)
+
+
+def _not_finite(seen: TrainingObservation) -> bool:
+    return not np.isfinite(seen.losses).all() or (seen.points is not None and not np.isfinite(seen.points).all())
+
+
+def _collapsed(seen: TrainingObservation) -> bool:
+    return bool(np.asarray(seen.points, dtype=float).std() < 0.3 * np.sqrt(seen.target_variance))
+
+
+def _blurred(seen: TrainingObservation) -> bool:
+    """About the right place and spread, but points lie between the turns of the roll as well as on them."""
+    points = np.asarray(seen.points, dtype=float)
+    ratio = points.std() / np.sqrt(seen.target_variance)
+    away = nearest(points, seen.target.astype(float))
+    return bool(0.7 < ratio < 1.4 and np.median(away) < 0.1)
+
+
+CATALOGUE = about(
+    LOSS,
+    (
+        "curve-not-finite",
+        "the loss or the samples become NaN or infinite",
+        "Look for a division by zero or a root of a negative number at the ends of the schedule, t = 0 and t = T − 1.",
+        _not_finite,
+    ),
+    (
+        "curve-noisy-plateau",
+        "the loss jumps about instead of settling",
+        "One t for the whole batch, or a sum instead of a mean, makes the loss of a step depend on luck.",
+        _curve(_noisy),
+    ),
+    (
+        "curve-flat-at-one",
+        "the loss stays at 1: nothing is learnt about the noise",
+        "1 is the variance of the noise, the loss of a network that always answers 0. Is the target the noise that "
+        "is inside x_t, and does the gradient reach the network?",
+        _curve(lambda seen: 0.9 < seen.end < 1.1),
+    ),
+    (
+        "curve-flat-at-two",
+        "the loss stays near 2: the target is other noise than that in x_t",
+        "The difference of two independent draws has variance 2. Draw once, and use the same tensor twice.",
+        _curve(lambda seen: 1.8 < seen.end < 2.2),
+    ),
+    (
+        "curve-falls-to-zero",
+        "the loss falls to almost nothing: the answer is in the input",
+        "Noise cannot be known so well from x_t. Is the network shown its own target, or is the target x_t?",
+        _curve(lambda seen: seen.end < 0.2),
+    ),
+    (
+        "curve-time-ignored",
+        "the loss ends above what a network that knows t reaches",
+        "Without t, or with a wrong one, the network has to give one answer for all noise levels. Check that t "
+        "reaches every layer that needs it, and that x_t is made at the same t.",
+        _curve(lambda seen: 0.36 < seen.end <= 0.55),
+    ),
+    (
+        "curve-at-the-datas-variance",
+        "the loss is of the size of the data's variance: the target is not the noise",
+        "The Swiss roll's coordinates vary more than the noise. Which of the two is your target made of?",
+        _curve(lambda seen: 0.6 * seen.target_variance < seen.end < 1.4 * seen.target_variance),
+    ),
+    (
+        "curve-too-high",
+        "the loss ends too high",
+        "Look at the rows of the single functions first: a mistake there shows here as well.",
+        _curve(lambda seen: seen.end > 0.36),
+    ),
+    (
+        "samples-collapsed",
+        "the points drawn lie closer together than the data",
+        "Too little noise on the way, or a mean that is drawn to the middle: look at the reverse step.",
+        _points(_collapsed),
+    ),
+    (
+        "samples-blurred",
+        "the points follow the roll, but too loosely",
+        "Where the loss is right, the last steps decide about sharpness: the variance at small t, and t = 0 without "
+        "noise.",
+        _points(_blurred),
+    ),
+    (
+        "samples-elsewhere",
+        "the points drawn are not on the roll",
+        "Where the loss is right, the reverse step or its loop is not: look at their rows.",
+        _points(lambda seen: True),
+    ),
+)

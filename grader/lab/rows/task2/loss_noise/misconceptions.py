@@ -1,4 +1,7 @@
-from grader.lab.diagnosis import losses
-from grader.lab.diagnosis.base import of_row
+"""Misconceptions about get_loss_noise: those about a loss whose target is the noise."""
 
-CATALOGUE = of_row(losses.CATALOGUE, "task2.loss_noise")
+from __future__ import annotations
+
+from grader.lab.shared.loss_misconceptions import OF_NOISE
+
+CATALOGUE = OF_NOISE

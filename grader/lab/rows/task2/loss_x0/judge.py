@@ -1,5 +1,10 @@
-from functools import partial
+"""Judges get_loss_x0."""
 
-from grader.lab.checks.losses import judge_image_loss
+from __future__ import annotations
 
-judge = partial(judge_image_loss, predictor="x0")
+from grader.judging.bench import Bench, Judgement
+from grader.lab.shared.losses import image_loss, judge_loss
+
+
+def judge(bench: Bench) -> Judgement:
+    return judge_loss(bench, image_loss("x0"), {"timesteps": 1.0, "target": 1.5, "gradient": 0.5})

@@ -1,4 +1,7 @@
-from grader.lab.diagnosis import reverse
-from grader.lab.diagnosis.base import of_row
+"""Misconceptions about step_predict_noise."""
 
-CATALOGUE = of_row(reverse.CATALOGUE, "task2.step_noise")
+from __future__ import annotations
+
+from grader.lab.shared.reverse_misconceptions import OF_NOISE, SPREADS, other_timestep
+
+CATALOGUE = (*OF_NOISE, *other_timestep("noise"), *SPREADS)

@@ -1,5 +1,10 @@
-from functools import partial
+"""Judges step_predict_x0."""
 
-from grader.lab.checks.reverse import judge_image_step
+from __future__ import annotations
 
-judge = partial(judge_image_step, predictor="x0")
+from grader.judging.bench import Bench, Judgement
+from grader.lab.shared.reverse import image_step, judge_step
+
+
+def judge(bench: Bench) -> Judgement:
+    return judge_step(bench, image_step("x0"))

@@ -1,0 +1,1 @@
+"""What families of rows share: judges, observations, catalogues."""
