@@ -13,7 +13,6 @@ from grader.labs import RubricRow
 from grader.records import Check, Diagnosis, Finding, Result, Row, Verdict
 from grader.sandbox import ProbeFailure
 
-
 LATER = "This version of the grader leaves the report to a person."
 
 VARIANCE = "β̃_t = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β_t"

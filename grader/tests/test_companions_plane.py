@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from grader.lab.checks.companions_plane import draws_for
+from grader.lab.diagnosis import CATALOGUE
 from grader.lab.made_up.mistakes_companions_plane import (
     CASES,
     CHAIN,
@@ -28,7 +29,6 @@ from grader import cli
 from grader.judging.made_up import Case
 from grader.lab import golden_companions_plane as golden
 from grader.lab import reference
-from grader.lab.diagnosis import CATALOGUE
 from grader.lab.edition import check, pack
 from grader.lab.reference import Schedule
 from grader.lab.release import ROOT, release
