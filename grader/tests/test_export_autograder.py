@@ -27,6 +27,7 @@ from grader.output.formats.gradescope.container import (
     sandbox_kind,
 )
 from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
+from grader.tests import toy
 from grader.tests.test_export_gradescope import SCHEMA
 from grader.tools.builder import build, pack
 
@@ -132,6 +133,16 @@ def test_the_archive_holds_scripts_grader_and_constraints_but_no_solutions(archi
 def test_the_same_sources_make_the_same_archive(archive, tmp_path):
     write_autograder(tmp_path / "again.zip", LAB, 300, "visible")
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+
+
+def test_another_lab_goes_along_with_its_own_halves_and_is_named(tmp_path):
+    write_autograder(tmp_path / "a.zip", toy.LAB, 300, "visible")
+    with zipfile.ZipFile(tmp_path / "a.zip") as file:
+        names = set(file.namelist())
+        assert json.loads(file.read("autograder.json"))["lab"] == "grader.tests.toy"
+    assert {"grader/tests/toy/rubric.toml", "grader/tests/toy/rows/part1/double/judge.py"} <= names
+    assert any(name.startswith(f"{toy.LAB.halves[0].folder}/") for name in names)
+    assert not [name for name in names if "solutions" in name or name.startswith("grader/tests/test_")]
 
 
 def test_a_policy_and_a_pip_conf_go_along(tmp_path):
