@@ -176,7 +176,7 @@ REDUCTIONS = (
         "loss-scaled",
         "the loss carries an extra constant factor",
         "L_simple has weight 1: no half in front.",
-        values(lambda trial, y: 0.5 * mean_square(trial.out, y), lambda _, trial, y: 2.0 * mean_square(trial.out, y)),
+        values(lambda trial, y: 0.5 * mean_square(trial.out, y), lambda trial, y: 2.0 * mean_square(trial.out, y)),
     ),
     (
         "error-not-squared",
