@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import secrets
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING
 from grader import __version__
 from grader.commands import command_parser, say
 from grader.errors import FAULT, OK, UNGRADED, USAGE, UsageError
-from grader.labs import Lab, named
+from grader.labs import COURSE, Lab, named
 from grader.records import Result, Verdict
+from grader.text import unknown
 
 if TYPE_CHECKING:
     from grader.running.class_run import Task
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VERBS = {
     "grade": "grade submissions: ZIPs or folders",
     "desk": "open the TA's desk (nbgrader's formgrader) on a graded class",
-    "export": "the graded class for something else: gradescope, nbgrader, csv, junit, markdown",
+    "export": "the graded class for something else",
 }
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None, lab: Lab | None = None) -> int:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(args, lab or named("grader.lab"))
+        return _dispatch(args, lab or named(COURSE))
     except UsageError as error:
         return say(f"error: {error}", USAGE)
     except KeyboardInterrupt:
@@ -53,7 +53,10 @@ def main(argv: Sequence[str] | None = None, lab: Lab | None = None) -> int:
 def _dispatch(args: list[str], lab: Lab) -> int:
     verb, own = args[0] if args else "--help", lab.verbs()
     if verb in ("-h", "--help"):
-        print(_overview(VERBS | {name: about for name, (about, _) in own.items()}))
+        from grader.output.formats import FORMATS
+
+        exports = {"export": f"{VERBS['export']}: {', '.join(FORMATS)}"}
+        print(_overview(VERBS | exports | {name: about for name, (about, _) in own.items()}))
         return OK
     if verb == "--version":
         print(f"ddpm-grader {__version__}")
@@ -65,16 +68,14 @@ def _dispatch(args: list[str], lab: Lab) -> int:
         **{name: call for name, (_, call) in own.items()},
     }
     if verb not in run:
-        near = difflib.get_close_matches(verb, run, 1)
-        hint = f", did you mean '{near[0]}'?" if near else f"; verbs are {', '.join(run)}"
-        raise UsageError(f"no verb '{verb}'{hint}")
+        raise UsageError(unknown("verb", verb, run))
     return run[verb](args[1:])
 
 
 def _overview(verbs: dict[str, str]) -> str:
-    told = "\n".join(f"  {verb:<9}{what}" for verb, what in verbs.items())
+    lines = "\n".join(f"  {verb:<9}{what}" for verb, what in verbs.items())
     return (
-        f"usage: ddpm-grader VERB ... (the same as python -m grader VERB ...)\n\n{told}\n\n"
+        f"usage: ddpm-grader VERB ... (the same as python -m grader VERB ...)\n\n{lines}\n\n"
         "'ddpm-grader VERB --help' tells more; for example:\n"
         "  ddpm-grader grade submissions/*.zip --out grades"
     )
@@ -156,16 +157,17 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
         )
     finally:
         with suppress(OSError):
-            write_summary(results_in(out), out / "summary.csv")
+            write_summary(results_in(out), out / "summary.csv", order.lab)
     results = {result.id: result for result in results_in(out)}
     ordered = [results[task.id] for task in tasks]
     print(table(ordered, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     print(who_needs_a_person(ordered), file=sys.stderr)
-    _write_class_page(list(results.values()), out)
+    _write_class_page(list(results.values()), out, order)
     if options.gradebook is not None:
+        from grader.desk.course import Course
         from grader.desk.gradebook import write_class
 
-        written = write_class(out, options.gradebook or None, list(results.values()))
+        written = write_class(Course.of(out, options.gradebook or None, order.lab), list(results.values()))
         say(f"{written} results written into the gradebook; `ddpm-grader desk {out}` opens the TA's desk")
     print(
         f"\nreports: {out}{os.sep}<id>{os.sep}report.html   summary: {out / 'summary.csv'}   "
@@ -174,12 +176,12 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
     return _exit_code(ordered)
 
 
-def _write_class_page(results: list[Result], out: Path) -> None:
+def _write_class_page(results: list[Result], out: Path, order: Order) -> None:
     """OUT/class.html; whatever is wrong with it, the grades are there and are not to be lost for a page."""
     from grader.output.class_page import write_class_page
 
     try:
-        write_class_page(results, out)
+        write_class_page(results, out, order.lab, order.policy)
     except Exception as error:
         say(f"warning: {out / 'class.html'} was not written: {error!r}")
 

@@ -14,8 +14,8 @@ The package's `LAB` is an instance of `Lab`, or of a class of its own where the 
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grader.errors import UsageError
+from grader.text import near
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from grader.running.evidence import Evidence
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+COURSE = "grader.lab"  # the lab where none is named
 
 
 class RowKind(StrEnum):
@@ -58,6 +60,7 @@ class RubricRow:
     half: str
     trains: bool = False  # takes minutes: `--no-training` leaves it with a person
     words: str = ""  # a regular expression of what a page of the report says that is about the row
+    todo: str = ""  # the row at whose TODO its code stands, where it has none of its own
 
     @property
     def is_code(self) -> bool:
@@ -78,6 +81,24 @@ class Half:
     def modules(self) -> tuple[str, ...]:
         """The modules with TODOs."""
         return tuple(name.removesuffix(".py") for name in self.todo_files)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that `Row.measured` may hold, the smaller the better: for the class page and for leaderboards.
+
+    Beside it may stand its "interval" [low, high], and how far it can be trusted, as "trust": the class page draws
+    "unverified" ones hollow.
+    """
+
+    key: str = ""  # none: the lab measures nothing of the kind
+    title: str = ""
+    legend: str = ""  # what filled and hollow dots are
+
+    def of(self, row: Row) -> float | None:
+        """The number of a row, None where there is none that is finite."""
+        value = row.measured.get(self.key)
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -103,12 +124,17 @@ class Lab:
         package: str,
         halves: tuple[Half, ...],
         *,
+        name: str = "lab",
+        title: str = "Lab",
         suffix: str = "_lab1",
         files: frozenset[str] = frozenset(),
         captions: Mapping[str, str] | None = None,
         other_titles: Mapping[str, str] | None = None,
+        measure: Measure = Measure(),
     ) -> None:
         self.package, self.halves, self.suffix, self.files = package, halves, suffix, files
+        self.name, self.title = name, title  # for programs, and over what people read
+        self.measure = measure
         self.captions = dict(captions or {})  # of a row's figures, by the stem of the file's name
         self.titles = {half.key: half.title for half in halves} | dict(other_titles or {})  # first part of a row's id
 
@@ -117,6 +143,11 @@ class Lab:
 
     def __repr__(self) -> str:
         return f"<the lab of {self.package}>"
+
+    @property
+    def assignment(self) -> str:
+        """What the submissions' names end in, as the name of the assignment: "lab1"."""
+        return self.suffix.strip("_")
 
     @cached_property
     def folder(self) -> Path:
@@ -140,16 +171,18 @@ class Lab:
         """The row of an id. Raises KeyError."""
         return {row.id: row for row in self.rubric}[row_id]
 
+    def heading(self, row_id: str) -> str:
+        """A row's id and title, as the name of a test; the id alone of a row that the rubric does not have."""
+        title = next((row.title for row in self.rubric if row.id == row_id), "")
+        return f"{row_id}: {title}" if title else row_id
+
     def select(self, patterns: list[str]) -> list[RubricRow]:
         """Rows whose id starts with one of `patterns`; all rows for none. Raises UsageError with near matches."""
         ids = [row.id for row in self.rubric]
         for pattern in patterns:
             if not any(row_id.startswith(pattern) for row_id in ids):
-                tails = {row_id.split(".")[-1]: row_id for row_id in ids}
-                near = difflib.get_close_matches(pattern, ids, 3) or [
-                    tails[tail] for tail in difflib.get_close_matches(pattern, list(tails), 3)
-                ]
-                hint = f"did you mean {' or '.join(near)}?" if near else f"rows are {', '.join(ids)}"
+                meant = near(pattern, ids)
+                hint = f"did you mean {' or '.join(meant)}?" if meant else f"rows are {', '.join(ids)}"
                 raise UsageError(f"no row of the rubric starts with '{pattern}': {hint}")
         return [row for row in self.rubric if not patterns or row.id.startswith(tuple(patterns))]
 
@@ -207,7 +240,7 @@ class Lab:
         return {}
 
     def thresholds(self, policy: Any) -> tuple[float, ...]:
-        """Of the number that `Row.measured` holds as `plotted`, for the class page; empty where there is none."""
+        """Values of the lab's measure at which the points change, for the class page."""
         return ()
 
     # --- what students were given

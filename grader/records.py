@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from grader.finding import Finding
+
 SCHEMA_VERSION = 1
 
 
@@ -36,20 +38,6 @@ UNTRIED = frozenset({Verdict.MISSING, Verdict.NOT_IMPLEMENTED, Verdict.SKIPPED})
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What is wrong with a computed value, in the order in which a student reads it."""
-
-    checked: str
-    expected: str
-    got: str
-    where: str = ""
-    equation: str = ""
-
-    def __str__(self) -> str:
-        return "\n".join(f"{name}: {text}" for name, text in asdict(self).items() if text)
-
-
-@dataclass(frozen=True)
 class Check:
     """One judged property of a row; `points` of `max` were earned.
 
@@ -69,9 +57,10 @@ class Check:
     equation: str = ""
 
     @classmethod
-    def of(cls, check_id: str, maximum: float, finding: Finding) -> Check:
-        """The check that a finding leaves behind: nothing is earned."""
-        return cls(check_id, Verdict.FAILED, 0.0, maximum, str(finding), **asdict(finding))
+    def of(cls, check_id: str, maximum: float, finding: Finding, points: float = 0.0) -> Check:
+        """The check that a finding leaves behind; nothing is earned, or a part of the points."""
+        verdict = Verdict.PARTIAL if points else Verdict.FAILED
+        return cls(check_id, verdict, points, maximum, str(finding), **asdict(finding))
 
     @property
     def passed(self) -> bool:
@@ -117,6 +106,11 @@ class Row:
         return row
 
     @property
+    def group(self) -> str:
+        """The first part of the id: rows that share it stand together."""
+        return self.id.partition(".")[0]
+
+    @property
     def pending(self) -> float:
         return self.max if self.verdict in PENDING else 0.0
 
@@ -153,8 +147,8 @@ class Result:
         return round(sum(row.points for row in self.rows), 2)
 
     @property
-    def told(self) -> list[Row]:
-        """The rows that there is something to tell of: all but companion exercises that were left alone."""
+    def shown(self) -> list[Row]:
+        """The rows that people are shown: all but companion exercises that were left alone."""
         return [row for row in self.rows if not row.left_alone]
 
     @property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from grader.records import Verdict
 
@@ -48,6 +50,22 @@ def number(value: float) -> str:
 def word(verdict: Verdict) -> str:
     """A verdict in prose: "not implemented"."""
     return verdict.value.replace("_", " ")
+
+
+def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Known names that `name` may be a slip of, the nearest first; of `a.b` the last part may stand for the whole."""
+    known = list(known)
+    tails = {one.split(".")[-1]: one for one in known}
+    return difflib.get_close_matches(name, known, most) or [
+        tails[tail] for tail in difflib.get_close_matches(name, list(tails), most)
+    ]
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """That there is no such name, and which may be meant: the nearest, or all."""
+    known = list(known)
+    meant = near(name, known, 1)
+    return f"no {what} '{name}'" + (f", did you mean '{meant[0]}'?" if meant else f"; {what}s are {', '.join(known)}")
 
 
 def field(text: str) -> str:

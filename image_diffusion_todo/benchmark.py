@@ -12,36 +12,26 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
-import fast
 import numpy as np
-import plain
 import torch
 from dataset import decode_files, folder_files
-from errors import device_named, run_script
+from engine import data, fast, noise, runs
+from engine.commands import FULL, SMALL
+from engine.errors import device_named, run_script
 from PIL import Image
+from sampling import sample
 from torch.utils.flop_counter import FlopCounterMode
-from train import FULL, SMALL, make_module
+from train import make_module, train_steps
 
 # Dense bfloat16 (float16 for the two oldest) in TFLOP/s, from NVIDIA's data sheets.
-PEAKS = {
-    "H200": 989,
-    "H100 PCIe": 756,
-    "H100": 989,
-    "A100": 312,
-    "L40S": 362,
-    "L4": 121,
-    "A10": 125,
-    "4090": 165,
-    "V100": 125,
-    "T4": 65,
-}
+PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "4090": 165}
+PEAKS |= {"V100": 125, "T4": 65}
 T_SAMPLED = 1000
 
 
@@ -91,17 +81,23 @@ def count_flops(options) -> float:
     return counter.get_total_flops()
 
 
-class Trained:
-    """Steps of one trainer, on and on: some at a time, after which the losses are read."""
+class TimedRun:
+    """What train.py's loop asks of its run, without a folder: some steps at a time, after which the losses are read."""
 
-    def __init__(self, trainer, at_once: int):
-        self.trainer, self.at_once, self.step = trainer, at_once, 0
+    def __init__(self, plan: fast.Plan, network: torch.nn.Module, at_once: int):
+        self.scaler, self.average = plan.scaler(), fast.Average(network, 0.0)
+        self.losses, self.at_once, self.step = runs.Losses(plan), at_once, 0
 
-    def __call__(self) -> None:
-        for _ in range(self.at_once):
-            self.trainer.step(self.step)
-            self.step += 1
-        self.trainer.take_losses()
+    def steps(self) -> Iterator[int]:
+        self.step += self.at_once
+        yield from range(self.step - self.at_once, self.step)
+        self.losses.take()
+
+    def log(self, loss: torch.Tensor) -> None:
+        self.losses.add(loss)
+
+    def is_due(self, every: int) -> bool:
+        return False
 
 
 class Measured:
@@ -129,26 +125,34 @@ def set_up(name: str, what: str, options, folder: Path, device: torch.device) ->
     global work
     files = folder_files(folder, "train", None)
     module, B = make_module(options, device), options.batch_size
-    plan = fast.choose(device, what == "training", options.float32)
-    if what == "training":
+    training = what == "training"
+    module.train(training).requires_grad_(training)
+    plan = fast.prepare(module, fast.choose(device, training, options.float32, plain=name == "plain"), B)
+    if training:
         at_once = 20 if device.type == "cuda" else 2  # train.py: 20
         amount: float = at_once * B
-        if name == "plain":
-            work = Trained(plain.PlainTrainer(module.train(), files, options), at_once)
-        else:
-            images = torch.from_numpy(decode_files(files, options.image_size, "train")[0])
-            work = Trained(fast.FastTrainer(module.train(), images, options, plan), at_once)
+        work = train_work(module, files, options, plan, TimedRun(plan, module.network, at_once))
     else:
         amount = B * options.num_diffusion_train_timesteps / T_SAMPLED
-        module.eval().requires_grad_(False)
-        if name == "plain":
-            work = partial(plain.sample, module, B)
-        else:
-            fast.prepare(module.network, plan)
-            plan = fast.compiles(module, plan, B, training=False)
-            work = lambda: fast.sample(module, list(range(B)), 0, plan, B)[0].cpu()  # noqa: E731
-    work()  # compiles, fills caches, starts the loader's processes
+        work = sampling_work(module, B, plan)
+    work()  # fills caches, starts the loader's processes
     return amount
+
+
+def train_work(module, files: list[Path], options, plan: fast.Plan, run: TimedRun) -> Callable[[], object]:
+    if plan.plain:
+        batches = data.Decoded(files, options.image_size, options, plan.device)
+    else:
+        images = torch.from_numpy(decode_files(files, options.image_size, "train")[0])
+        batches = data.OnDevice(images, options, plan.device)
+    optimizer = torch.optim.Adam(module.network.parameters(), lr=options.lr, fused=plan.fused)
+    return lambda: train_steps(module, batches, optimizer, run, options)
+
+
+def sampling_work(module, batch_size: int, plan: fast.Plan) -> Callable[[], object]:
+    if plan.plain:
+        return lambda: module.sample(batch_size, return_traj=True)[-1]  # copies every x_t to the CPU
+    return lambda: sample(module, noise.streams(module, 0, list(range(batch_size))))[0].cpu()
 
 
 def rate(amount: float, device: torch.device, seconds: float) -> float:
@@ -185,19 +189,9 @@ def main() -> None:
     parser.add_argument("--float32", action="store_true", help="as on a device without bfloat16 and float16")
     asked = parser.parse_args()
     device = device_named(asked.device)
-    settings = dict(
-        SMALL if asked.small else FULL,
-        mode="linear",
-        predictor="noise",
-        beta_1=1e-4,
-        beta_T=0.02,
-        lr=2e-4,
-        warmup_steps=200,
-        seed=0,
-        ema=0.0,
-        num_diffusion_train_timesteps=asked.timesteps,
-        **vars(asked),
-    )
+    settings = {**(SMALL if asked.small else FULL), "image_channels": 3, "mode": "linear", "predictor": "noise"}
+    settings |= {"beta_1": 1e-4, "beta_T": 0.02, "num_diffusion_train_timesteps": asked.timesteps}
+    settings |= {"lr": 2e-4, "warmup_steps": 200, "seed": 0, **vars(asked)}
     options = SimpleNamespace(**settings)
     plan = fast.choose(device, float32=options.float32)
     flops = count_flops(options)
@@ -218,7 +212,7 @@ def main() -> None:
             for what, cost in (("training", 3 * flops), ("sampling", T_SAMPLED * flops)):
                 slow, quick = rates["plain", what], rates["default", what]
                 print(
-                    f"{what:9} {options.batch_size:5} {slow:12.3f} {quick:14.3f} {quick / slow:6.2f}"
+                    f"{what:9} {options.batch_size:5} {slow:12.4g} {quick:14.4g} {quick / slow:6.3g}"
                     f" {slow * cost / limit:15.1%} {quick * cost / limit:8.1%}",
                     flush=True,
                 )

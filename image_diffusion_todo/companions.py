@@ -8,6 +8,7 @@ Ermon 2021, https://arxiv.org/abs/2010.02502; CFG is Ho, Salimans 2022, https://
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 

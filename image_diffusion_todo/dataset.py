@@ -18,14 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from errors import LabError, run_script
-from images import RESIZE, for_each, image_files, read_image, save_image, to_square, write_atomically
+from engine.errors import LabError, run_script
+from engine.images import RESIZE, for_each, image_files, read_image, save_image, to_square, write_atomically
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CACHE = DATA / "cache"
 NAMES = ("afhq", "cifar10", "mnist", "fashion_mnist")
 GREY = ("mnist", "fashion_mnist")  # three equal channels, of which one will do
 MAX_PER_CLASS = 3000  # images of each kind that a training uses
+Place = Path | str | None
 MAX_BROKEN = 0.1  # share of unreadable images that a training goes on without
 
 
@@ -35,22 +36,14 @@ def default_folder(name: str) -> Path:
 
 
 def training_images(
-    name: str = "afhq",
-    data_dir: Path | str | None = None,
-    image_size: int = 64,
-    max_per_class: int | None = MAX_PER_CLASS,
-    cache_dir: Path | str | None = None,
+    name: str = "afhq", data_dir: Place = None, image_size: int = 64, max_per_class: int | None = MAX_PER_CLASS
 ) -> torch.Tensor:
     """All images to train on, uint8 (N, 3, image_size, image_size), from the cache if they are in it."""
-    return load(name, "train", Path(data_dir or default_folder(name)), image_size, max_per_class, cache_dir)
+    return load(name, "train", Path(data_dir or default_folder(name)), image_size, max_per_class)
 
 
 def training_labels(
-    name: str = "afhq",
-    data_dir: Path | str | None = None,
-    image_size: int = 64,
-    max_per_class: int | None = MAX_PER_CLASS,
-    cache_dir: Path | str | None = None,
+    name: str = "afhq", data_dir: Place = None, image_size: int = 64, max_per_class: int | None = MAX_PER_CLASS
 ) -> tuple[torch.Tensor, list[str]]:
     """The classes 0..num_classes-1 of the images of training_images(), LongTensor (N,), and the classes' names."""
     folder = Path(data_dir or default_folder(name))
@@ -58,24 +51,22 @@ def training_labels(
         source = open_torchvision(name, folder, "train")
         return torch.as_tensor(source.targets), list(source.classes)
     files = folder_files(folder, "train", max_per_class)
-    _, broken = load_or_decode(name, "train", folder, image_size, max_per_class, cache_dir)
+    _, broken = load_or_decode(name, "train", folder, image_size, max_per_class)
     left_out = {line.partition(": ")[0] for line in broken}
     kinds = [path.parent.name for path in files if str(path) not in left_out]
     names = sorted(set(kinds))
     return torch.tensor([names.index(kind) for kind in kinds]), names
 
 
-def load(
-    name: str, split: str, folder: Path, size: int, max_per_class: int | None, cache_dir: Path | str | None = None
-) -> torch.Tensor:
+def load(name: str, split: str, folder: Path, size: int, max_per_class: int | None) -> torch.Tensor:
     """The images of one split ("train" or "val"), uint8 (N, 3, size, size)."""
-    images, broken = load_or_decode(name, split, folder, size, max_per_class, cache_dir)
+    images, broken = load_or_decode(name, split, folder, size, max_per_class)
     report_broken(broken, len(images), folder)
     return torch.from_numpy(images)
 
 
 def load_or_decode(
-    name: str, split: str, folder: Path, size: int, max_per_class: int | None, cache_dir: Path | str | None
+    name: str, split: str, folder: Path, size: int, max_per_class: int | None
 ) -> tuple[np.ndarray, list[str]]:
     """The images of a split, and a line for each file that could not be read."""
     if name not in NAMES:
@@ -83,7 +74,7 @@ def load_or_decode(
     sources = folder_files(folder, split, max_per_class) if name == "afhq" else torchvision_files(name, folder)
     key = fingerprint(sources, f"{name} {split} {size} {RESIZE}")
     which = hashlib.sha256(f"{folder.resolve()} {max_per_class}".encode()).hexdigest()[:8]
-    stem = Path(cache_dir or CACHE) / f"{name}_{split}_{size}_{which}"  # one cache a folder, replaced when that changes
+    stem = CACHE / f"{name}_{split}_{size}_{which}"  # one cache a folder, replaced when that changes
     cached = read_cache(stem, key)
     if cached is None:
         arrays = decode_files(sources, size, split) if name == "afhq" else decode_torchvision(name, folder, split, size)
@@ -228,35 +219,6 @@ def write_cache(stem: Path, key: str, images: np.ndarray, broken: list[str]) -> 
     return images, broken
 
 
-class Shuffled:
-    """An endless stream of image numbers, in another random order in each epoch.
-
-    The order is a function of seed and epoch alone, so that a resumed run needs no more than its step number.
-    """
-
-    def __init__(self, num_images: int, batch_size: int, seed: int, device: torch.device | str = "cpu"):
-        self.num_images, self.batch_size, self.seed, self.device = num_images, batch_size, seed, device
-        self.orders: dict[int, torch.Tensor] = {}  # epoch -> (num_images,)
-
-    def batch(self, step: int) -> torch.Tensor:
-        """The numbers (batch_size,) of the images of training step `step`, on the device."""
-        first = step * self.batch_size
-        epoch, start = divmod(first, self.num_images)
-        pieces = [self.order(epoch)[start : start + self.batch_size]]
-        while (have := sum(map(len, pieces))) < self.batch_size:  # the batch reaches into the next epoch
-            epoch += 1
-            pieces.append(self.order(epoch)[: self.batch_size - have])
-        return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-
-    def order(self, epoch: int) -> torch.Tensor:
-        if epoch not in self.orders:
-            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**32)
-            self.orders = {old: order for old, order in self.orders.items() if old == epoch - 1}
-            # One copy to the GPU an epoch; a copy a step would make the GPU wait.
-            self.orders[epoch] = torch.randperm(self.num_images, generator=generator).to(self.device)
-        return self.orders[epoch]
-
-
 def make_eval(name: str, folder: Path, size: int) -> Path:
     """Writes the validation images as PNG into one folder, all of them or none. Returns the folder."""
     target = folder / ("eval" if name == "afhq" else f"{name}_eval")
@@ -290,19 +252,10 @@ def make_eval(name: str, folder: Path, size: int) -> Path:
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Options that train.py has as well."""
     parser.add_argument("--dataset", choices=NAMES, default="afhq")
-    parser.add_argument(
-        "--data_dir",
-        type=Path,
-        help="folder of the data set (default: ../data/afhq, or ../data"
-        " for the others); any folder laid out like AFHQ will do",
-    )
-    parser.add_argument(
-        "--max_num_images_per_cat",
-        type=int,
-        default=MAX_PER_CLASS,
-        metavar="N",
-        help=f"training images of each kind, AFHQ only (default: {MAX_PER_CLASS})",
-    )
+    place = "folder of the data set (default: ../data/afhq, or ../data for the others); any laid out like AFHQ will do"
+    parser.add_argument("--data_dir", type=Path, help=place)
+    most = f"training images of each kind, AFHQ only (default: {MAX_PER_CLASS})"
+    parser.add_argument("--max_num_images_per_cat", type=int, default=MAX_PER_CLASS, metavar="N", help=most)
 
 
 def main() -> None:
@@ -313,7 +266,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.data_dir or default_folder(options.dataset)
     if options.download and options.dataset == "afhq":
-        from download import fetch_afhq
+        from engine.download import fetch_afhq
 
         fetch_afhq(folder)
     images = training_images(options.dataset, folder, options.image_size, options.max_num_images_per_cat)

@@ -9,17 +9,16 @@ model with classes: each class with more and more guidance.
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import checkpoint
-import fast
 import torch
-from errors import LabError, device_named, run_script
-from images import grid, save_image, strip, to_pixels
+from engine import checkpoint, fast, noise
+from engine.errors import LabError, device_named, run_script
+from engine.images import grid, save_image, strip, to_pixels
 from matplotlib.figure import Figure
-from sampling import classes_of
-from scheduler import BaseScheduler
-from train import MODES
+from sampling import classes_of, for_classes, sample
+from scheduler import MODES, BaseScheduler
 
 LEVELS = (1, 2 / 3, 2 / 5, 1 / 5, 1 / 15, 0)  # of a filmstrip, as shares of T: coarse shapes come early, texture late
 SCALES = (0.0, 1.0, 3.0)  # rows of guidance.png
@@ -71,8 +70,9 @@ class Gallery:
         device = device_named(options.device)
         self.module, contents = checkpoint.load_for_sampling(options.ckpt_path, device)
         self.config, self.options = contents["config"], options
-        self.plan = fast.choose(device, training=False)
-        fast.prepare(self.module.network, self.plan)
+        plan = fast.choose(device, training=False)
+        plan = replace(plan, compiled=False)  # anew for batches of every size it would not pay
+        fast.prepare(self.module, plan, batch_size=64)
         self.num_classes = self.config["network"].get("num_classes")
         self.T, self.size = self.module.var_scheduler.num_train_timesteps, self.module.image_resolution
 
@@ -80,10 +80,10 @@ class Gallery:
         """x_0 (B, C, H, W) and the frames of these images; of a model with classes, of all classes in turn."""
         network = None
         if self.num_classes is not None:
-            labels = torch.tensor(classes_of(numbers, self.num_classes, None), device=self.plan.device)
-            network = fast.for_classes(self.module.network, labels, scale)
-        count = len(numbers)
-        return fast.sample(self.module, numbers, self.options.seed, self.plan, count, frames, network, every)
+            labels = torch.tensor(classes_of(numbers, self.num_classes, None), device=self.module.device)
+            network = for_classes(self.module.network, labels, scale)
+        streams = noise.streams(self.module, self.options.seed, numbers)
+        return sample(self.module, streams, network, frames, every)
 
     def draw(self) -> None:
         options, levels = self.options, noise_levels(self.T)

@@ -76,7 +76,7 @@ class AttentionBlock(nn.Module):
         self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.out = scaled_down(nn.Conv2d(channels, channels, kernel_size=1))
-        self.attend = attention  # plain.py puts two products in its place
+        self.attend = attention  # engine/plain.py puts two products in its place
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H*W, 3C)

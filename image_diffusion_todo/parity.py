@@ -13,16 +13,16 @@ import ast
 import sys
 from pathlib import Path
 
-import checkpoint
 import companions
 import scheduler as lab
 import torch
 from companions import diffusers_classes, diffusers_schedulers, fast_sample
-from errors import LabError, device_named, run_script
-from images import save_image, strip, to_pixels
+from engine import checkpoint
+from engine.errors import LabError, device_named, run_script
+from engine.images import save_image, strip, to_pixels
 from model import DiffusionModule
 from network import UNet
-from train import MODES
+from scheduler import MODES
 
 TOLERANCE = 1e-3  # of an image in [-1, 1], where one grey value of a PNG is 8e-3; measured: 2e-5 after 200 steps
 BETAS_TOLERANCE = 1e-6  # relative, of numbers that the library keeps in float32

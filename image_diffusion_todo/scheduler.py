@@ -12,8 +12,11 @@ beta_1, and the reverse step at t=0 yields the clean image. A function that take
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+MODES = ("linear", "quad", "cosine")
+SIGMA_TYPES = ("small", "large")
 Timestep = int | torch.Tensor
 
 
@@ -43,7 +46,7 @@ def make_betas(num_train_timesteps: int, beta_1: float, beta_T: float, mode: str
         return torch.linspace(beta_1**0.5, beta_T**0.5, num_train_timesteps, dtype=torch.float64) ** 2
     if mode == "cosine":
         return cosine_betas(num_train_timesteps)  # beta_1 and beta_T have no part in it
-    raise ValueError(f"unknown mode '{mode}' of the variance schedule; known are linear, quad, cosine")
+    raise ValueError(f"unknown mode '{mode}' of the variance schedule; known are {', '.join(MODES)}")
 
 
 class BaseScheduler(nn.Module):
@@ -86,8 +89,14 @@ class BaseScheduler(nn.Module):
         return table[t.to(table.device)].reshape(-1, *[1] * (x.dim() - 1))
 
 
+def without_sigmas(scheduler: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+    """Checkpoints of earlier editions hold one table more, which this scheduler has no use for."""
+    if not hasattr(scheduler, "sigmas"):
+        state_dict.pop(f"{prefix}sigmas", None)
+
+
 class DDPMScheduler(BaseScheduler):
-    """Both directions of the process. The buffer `sigmas` (T,): standard deviation of each reverse step."""
+    """Both directions of the process."""
 
     def __init__(
         self,
@@ -99,22 +108,15 @@ class DDPMScheduler(BaseScheduler):
     ):
         """
         Args:
-            sigma_type: "small" for sqrt(beta-tilde_t), the posterior's; "large" for sqrt(beta_t). DDPM Sec.
-                3.2 finds
-                that both work. The other arguments are those of BaseScheduler.
+            sigma_type: the noise of a reverse step has the posterior's variance ("small") or beta_t ("large"). DDPM
+                Sec. 3.2 finds that both work. The other arguments are those of BaseScheduler.
         """
         super().__init__(num_train_timesteps, beta_1, beta_T, mode)
-        betas = make_betas(num_train_timesteps, beta_1, beta_T, mode)  # again in float64
-        alphas_cumprod = (1 - betas).cumprod(dim=0)
-        if sigma_type == "small":
-            before = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])  # alpha-bar_{t-1}
-            variances = (1 - before) / (1 - alphas_cumprod) * betas  # DDPM Eq. 7; 0 at t=0
-        elif sigma_type == "large":
-            variances = betas
-        else:
-            raise ValueError(f"unknown sigma_type '{sigma_type}'; known are small, large")
+        if sigma_type not in SIGMA_TYPES:
+            raise ValueError(f"unknown sigma_type '{sigma_type}'; known are {', '.join(SIGMA_TYPES)}")
         self.config["sigma_type"] = sigma_type
-        self.register_buffer("sigmas", variances.sqrt().float())
+        self.sigma_type = sigma_type
+        self.register_load_state_dict_pre_hook(without_sigmas)
 
     def add_noise(
         self, x_0: torch.Tensor, t: Timestep, eps: torch.Tensor | None = None
@@ -167,28 +169,22 @@ class DDPMScheduler(BaseScheduler):
         # mean = (x_t - beta_t / sqrt(1 - alpha-bar_t) eps_theta) / sqrt(alpha_t)       DDPM Eq. 11
         # beta-tilde_t = (1 - alpha-bar_{t-1}) / (1 - alpha-bar_t) beta_t, a variance   DDPM Sec. 3.2
         # sample_prev = mean + sqrt(beta-tilde_t) z, z ~ N(0, I), but no z at t=0      DDPM Alg. 2
+        # Where self.sigma_type is "large", beta_t takes the place of beta-tilde_t.
+        # There is no table entry for alpha-bar_{t-1} at t=0: before the first step it is 1.
         raise NotImplementedError("TODO task2.step_noise")
         ##### END TODO task2.step_noise #####
 
         return sample_prev
 
     def step_predict_x0(self, x_t: torch.Tensor, t: Timestep, x0_pred: torch.Tensor) -> torch.Tensor:
-        """Reverse step from the predicted clean image.
-
-        Args:
-            x_t: noisy images, (B, C, H, W)
-            t: the timestep that x_t is at, an int or a tensor (), (1,) or (B,)
-            x0_pred: predicted clean images, (B, C, H, W)
-        Returns:
-            sample_prev: images one step less noisy, (B, C, H, W); no fresh noise at t=0
-        """
+        """Reverse step from the predicted clean images, x0_pred (B, C, H, W); the rest as in step_predict_noise."""
         t = self.one_t_per_image(t, x_t)  # (B,)
 
         ##### TODO task2.step_x0 #####
         # Compute sample_prev (B, C, H, W) from x_t, x0_pred (B, C, H, W) and t (B,). The mean is a blend:
         # mean = sqrt(alpha-bar_{t-1}) beta_t / (1 - alpha-bar_t) x0_pred
         #        + sqrt(alpha_t) (1 - alpha-bar_{t-1}) / (1 - alpha-bar_t) x_t    DDPM Eq. 7
-        # The variance is beta-tilde_t, and t=0 gets no noise, as in step_predict_noise.
+        # The variance is the one of step_predict_noise, and t=0 gets no noise.
         # Before the first step nothing has been added yet: at t=0 alpha-bar_{t-1} is 1, the mean is x0_pred.
         raise NotImplementedError("TODO task2.step_x0")
         ##### END TODO task2.step_x0 #####
@@ -196,20 +192,12 @@ class DDPMScheduler(BaseScheduler):
         return sample_prev
 
     def step_predict_mean(self, x_t: torch.Tensor, t: Timestep, mean_theta: torch.Tensor) -> torch.Tensor:
-        """Reverse step from the predicted posterior mean.
-
-        Args:
-            x_t: noisy images, (B, C, H, W)
-            t: the timestep that x_t is at, an int or a tensor (), (1,) or (B,)
-            mean_theta: predicted mean of x_{t-1}, (B, C, H, W)
-        Returns:
-            sample_prev: images one step less noisy, (B, C, H, W); no fresh noise at t=0
-        """
+        """Reverse step from the predicted mean, mean_theta (B, C, H, W); the rest as in step_predict_noise."""
         t = self.one_t_per_image(t, x_t)  # (B,)
 
         ##### TODO task2.step_mean #####
         # Compute sample_prev (B, C, H, W) from mean_theta (B, C, H, W) and t (B,). The network
-        # has done most of the work.
+        # has done most of the work; the variance is the one of step_predict_noise.
         # sample_prev = mean_theta + sqrt(beta-tilde_t) z, z ~ N(0, I), but no z at t=0    DDPM Alg. 2
         raise NotImplementedError("TODO task2.step_mean")
         ##### END TODO task2.step_mean #####

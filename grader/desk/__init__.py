@@ -13,6 +13,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.commands import command_parser
 from grader.errors import UsageError
 from grader.labs import Lab
 
@@ -30,10 +31,10 @@ def main(args: list[str], lab: Lab) -> int:
     from grader.desk.gradebook import write_class
     from grader.results import graded
 
-    course = Course.of(options.out, options.gradebook)
+    course = Course.of(options.out, options.gradebook, lab)
     results = graded(options.out)
     print(f"writing {len(results)} results into the gradebook ...", file=sys.stderr)
-    write_class(options.out, None, results, course)
+    write_class(course, results)
     if options.feedback:
         from grader.desk.feedback import write_feedback
 
@@ -44,11 +45,7 @@ def main(args: list[str], lab: Lab) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ddpm-grader desk",
-        allow_abbrev=False,
-        description="open the TA's desk (nbgrader's formgrader) on a graded class",
-    )
+    parser = command_parser("desk", "open the TA's desk (nbgrader's formgrader) on a graded class")
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="the folder that `grade --out` wrote")
     add(
@@ -63,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace, course: Course) -> int:
-    from grader.desk.course import ASSIGNMENT, NOTEBOOK
+    from grader.desk.course import NOTEBOOK
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     port, token = _free_port(options.port), secrets.token_urlsafe(24)
@@ -75,13 +72,13 @@ def _serve(options: argparse.Namespace, course: Course) -> int:
     )
     try:
         _wait_for(server, port)
-        address = f"http://127.0.0.1:{port}{BASE}formgrader/gradebook/{ASSIGNMENT}/{NOTEBOOK}?token={token}"
+        address = f"http://127.0.0.1:{port}{BASE}formgrader/gradebook/{course.lab.assignment}/{NOTEBOOK}?token={token}"
         print(
             f"the desk is open at {address}\nresults that are graded again appear there; Ctrl-C closes it", flush=True
         )
         if not options.no_browser:
             webbrowser.open(address)
-        _follow(server, options.out, course)
+        _follow(server, course)
     except KeyboardInterrupt:
         print("the desk is closed; points and comments are in the gradebook", file=sys.stderr)
     finally:
@@ -136,20 +133,20 @@ def _wait_for(server: subprocess.Popen[bytes], port: int) -> None:
     raise UsageError("the server of the desk did not start within a minute")
 
 
-def _follow(server: subprocess.Popen[bytes], out: Path, course: Course) -> None:
+def _follow(server: subprocess.Popen[bytes], course: Course) -> None:
     """Bring the gradebook up to date whenever results change, until the server ends."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from grader.desk.gradebook import write_class
     from grader.results import results_in
 
-    seen = _times(out)
+    seen = _times(course.out)
     while server.poll() is None:
         time.sleep(LOOK_S)
-        now = _times(out)
+        now = _times(course.out)
         if now != seen:
             try:
-                changed = write_class(out, None, results_in(out), course)
+                changed = write_class(course, results_in(course.out))
             except (SQLAlchemyError, UsageError, OSError) as error:  # such as a database that is away for a moment
                 print(
                     f"the gradebook cannot be written ({type(error).__name__}); the desk tries again",

@@ -10,46 +10,57 @@ from pathlib import Path
 
 from grader.errors import UsageError
 from grader.files import write_atomically
+from grader.labs import Lab
 
-ASSIGNMENT, NOTEBOOK = "lab1", "evidence"
+NOTEBOOK = "evidence"
 URL_VARIABLE = "DDPM_GRADEBOOK_URL"  # the configuration on disk holds no password
 SHARE = Path(__file__).parent / "share"  # templates that replace nbconvert's
 
-CONFIG = f'''"""Written by `ddpm-grader desk`; read by nbgrader."""
+CONFIG = '''"""Written by `ddpm-grader desk`; read by nbgrader."""
 import os
 
 c = get_config()
 c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
-c.CourseDirectory.course_id = "ddpm-lab"
-c.CourseDirectory.db_url = os.environ.get("{URL_VARIABLE}", "sqlite:///" + os.path.join(c.CourseDirectory.root,
-                                                                                       "gradebook.db"))
+c.CourseDirectory.course_id = {course_id!r}
+own = "sqlite:///" + os.path.join(c.CourseDirectory.root, "gradebook.db")
+c.CourseDirectory.db_url = os.environ.get({variable!r}, own)
 c.HTMLExporter.sanitize_html = True
 c.FormgradeExtension.debug = False
+c.RowsExporter.lab = {package!r}
 '''
 
 
 @dataclass(frozen=True)
 class Course:
-    """The course below a run's folder, and the URL of its gradebook."""
+    """The course of a lab below a run's folder OUT, and the URL of its gradebook."""
 
-    root: Path
+    out: Path
     url: str
+    lab: Lab
 
     @classmethod
-    def of(cls, out: Path, url: str | None = None) -> Course:
+    def of(cls, out: Path, url: str | None, lab: Lab) -> Course:
         """The course of OUT; SQLite in its folder without `url`. Raises UsageError for a URL that is none."""
-        root = (out / "desk").resolve()
-        return cls(root, gradebook_url(url) if url else f"sqlite:///{root / 'gradebook.db'}")
+        out = out.resolve()
+        return cls(out, gradebook_url(url) if url else f"sqlite:///{out / 'desk' / 'gradebook.db'}", lab)
+
+    @property
+    def root(self) -> Path:
+        """The course's own folder."""
+        return self.out / "desk"
 
     def evidence(self, student: str) -> Path:
         """The folder of a student's notebook, as nbgrader wants it."""
-        return self.root / "autograded" / student / ASSIGNMENT
+        return self.root / "autograded" / student / self.lab.assignment
 
     def prepare(self) -> None:
         """Make the folders and the configuration that nbgrader looks for."""
         for folder in ("source", "autograded", "feedback"):
-            (self.root / folder / (ASSIGNMENT if folder == "source" else "")).mkdir(parents=True, exist_ok=True)
-        write_atomically(self.root / "nbgrader_config.py", CONFIG)
+            (self.root / folder / (self.lab.assignment if folder == "source" else "")).mkdir(
+                parents=True, exist_ok=True
+            )
+        about = {"course_id": self.lab.name, "variable": URL_VARIABLE, "package": self.lab.package}
+        write_atomically(self.root / "nbgrader_config.py", CONFIG.format(**about))
 
     def environment(self) -> dict[str, str]:
         """For processes that run nbgrader or Jupyter on the course: nothing of the user's own settings."""

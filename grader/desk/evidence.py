@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,27 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from grader.desk.course import cell_name
-from grader.lab import LAB
-from grader.output.report import PAGES, figure
+from grader.labs import Lab
+from grader.output.pages import figure
+from grader.output.report import PAGES
+from grader.output.wording import LONGEST, earned, likely
 from grader.records import PENDING, Check, Result, Row
 from grader.text import number, one_line, visible, word
 
 WIDTH = 100  # characters of a line
-LONGEST = 4000  # characters of a message
 SCHEMA = 3  # of nbgrader's metadata
 
 
-def notebook_of(result: Result, folder: Path, titles: Mapping[str, str]) -> nbformat.NotebookNode:
-    """The notebook: an overview, then the rows. `folder` holds the figures; `titles` are the rubric's, by row id."""
+def notebook_of(result: Result, folder: Path, lab: Lab) -> nbformat.NotebookNode:
+    """The notebook: an overview, then the rows. `folder` holds the figures."""
     cells = [
         new_markdown_cell(
             "# Evidence\nPoints and comments typed here count, and stay when the submission is graded again.", id="head"
         ),
         new_code_cell(overview(result), id="overview"),
     ]
-    rows = sorted(result.told, key=lambda row: row.verdict not in PENDING)  # what waits for a person comes first
-    cells += [row_cell(f"row-{index}", row, folder, titles.get(row.id)) for index, row in enumerate(rows)]
+    rows = sorted(result.shown, key=lambda row: row.verdict not in PENDING)  # what waits for a person comes first
+    cells += [row_cell(f"row-{index}", row, folder, lab) for index, row in enumerate(rows)]
     about = {
         "language_info": {"name": "text", "pygments_lexer": "text"},
         "kernelspec": {"name": "none", "display_name": "none", "language": "text"},
@@ -45,10 +46,7 @@ def notebook_of(result: Result, folder: Path, titles: Mapping[str, str]) -> nbfo
 
 def overview(result: Result) -> str:
     """What a TA has to know about the submission as a whole."""
-    lines = [
-        f"{visible(result.id, 200)}: {number(result.points)} of {number(result.max)} points, "
-        f"{number(result.pending)} wait for a person"
-    ]
+    lines = [f"{visible(result.id, 200)}: {earned(result)} points, {number(result.pending)} wait for a person"]
     if result.problem:
         lines.append(f"could not be graded: {result.problem}")
     about = ", ".join(f"{name} {value}" for name, value in result.environment.items())
@@ -57,48 +55,40 @@ def overview(result: Result) -> str:
     return wrapped("\n".join(lines))
 
 
-def row_cell(cell_id: str, row: Row, folder: Path, title: str | None) -> nbformat.NotebookNode:
+def row_cell(cell_id: str, row: Row, folder: Path, lab: Lab) -> nbformat.NotebookNode:
     """The cell that a TA grades: nbgrader puts a box for points above it and one for a comment below.
 
-    A row that the rubric does not have, so that it has no title, can only be read.
+    A row that the rubric does not have can only be read.
     """
-    about = (
-        {}
-        if title is None
-        else {
-            "nbgrader": {
-                "grade": True,
-                "solution": True,
-                "task": False,
-                "locked": False,
-                "grade_id": cell_name(row.id),
-                "points": row.max,
-                "cell_type": "code",
-                "schema_version": SCHEMA,
-            }
-        }
-    )
+    title = next((line.title for line in lab.rubric if line.id == row.id), None)
+    graded = {
+        "grade": True,
+        "solution": True,
+        "task": False,
+        "locked": False,
+        "grade_id": cell_name(row.id),
+        "points": row.max,
+        "cell_type": "code",
+        "schema_version": SCHEMA,
+    }
     return new_code_cell(
         wrapped("\n".join(row_text(row, title or ""))),
         id=cell_id,
-        metadata=about,
-        outputs=[output for name in row.evidence if (output := picture(folder, name))],
+        metadata={} if title is None else {"nbgrader": graded},
+        outputs=[output for name in row.evidence if (output := picture(folder, name, lab))],
     )
 
 
 def row_text(row: Row, title: str) -> Iterator[str]:
     """A row in lines: verdict, diagnosis, what each check expected and got, remarks."""
-    points = "pending" if row.verdict in PENDING else f"{number(row.points)} of {number(row.max)}"
+    points = "pending" if row.verdict in PENDING else earned(row)
     yield f"{row.id}   {word(row.verdict).upper()}   {points}"
     yield title
     if row.suggested is not None:
         yield f"suggested: {number(row.suggested)} of {number(row.max)}"
     if row.diagnosis:
         yield ""
-        yield f"likely: {row.diagnosis.title}"
-        yield row.diagnosis.hint
-        if row.diagnosis.equation:
-            yield f"    {row.diagnosis.equation}"
+        yield from likely(row)
     if row.message and row.message not in {check.message for check in row.checks}:
         yield ""
         yield row.message
@@ -110,7 +100,7 @@ def row_text(row: Row, title: str) -> Iterator[str]:
 
 def check_text(check: Check) -> str:
     verdict = "ok" if check.passed else word(check.verdict)
-    head = f"[{verdict}] {check.id}: {number(check.points)} of {number(check.max)}"
+    head = f"[{verdict}] {check.id}: {earned(check)}"
     if check.passed or not check.message:
         return head
     return head + "\n" + textwrap.indent(check.message, "      ")
@@ -127,9 +117,9 @@ def wrapped(text: str) -> str:
     return "\n".join(lines)
 
 
-def picture(folder: Path, name: str) -> Any:
+def picture(folder: Path, name: str, lab: Lab) -> Any:
     """A figure of the result as an output, None where it is missing or is no picture."""
-    drawn = figure(folder, name, LAB.captions)
+    drawn = figure(folder, name, lab.captions)
     if drawn.problem or not drawn.url.startswith("data:image/png;base64,"):
         return None
     data = drawn.url.partition(",")[2]

@@ -11,23 +11,27 @@ from pathlib import Path
 
 from nbgrader.api import Gradebook
 from nbgrader.plugins import ExportPlugin
+from traitlets import Unicode
 
-from grader.desk.course import ASSIGNMENT, cell_name
+from grader.desk.course import cell_name
 from grader.files import write_atomically
-from grader.lab import LAB
+from grader.labs import COURSE, named
 from grader.text import field, number
 
 
 class RowsExporter(ExportPlugin):
     """Writes a CSV in which no cell is a formula; rows that wait for a person are empty."""
 
+    lab = Unicode(COURSE, help="package of the lab that was graded").tag(config=True)
+
     def export(self, gradebook: Gradebook) -> None:
         """Write the gradebook to `self.to`, grades.csv if that is not set."""
-        rows = {cell_name(row.id): row for row in LAB.rubric}
+        lab = named(self.lab)
+        rows = {cell_name(row.id): row for row in lab.rubric}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["id", "name", *(field(row.id) for row in rows.values()), "total", "pending", "max"])
-        for submission in gradebook.assignment_submissions(ASSIGNMENT):
+        for submission in gradebook.assignment_submissions(lab.assignment):
             grades = {grade.name: grade for notebook in submission.notebooks for grade in notebook.grades}
             student = submission.student.id
             scores = {name: self.score(grades.get(name), row.points, student) for name, row in rows.items()}

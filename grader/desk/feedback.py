@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from grader.desk.course import ASSIGNMENT, Course
+from grader.desk.course import Course
 from grader.errors import UsageError
 
 
 def write_feedback(course: Course) -> Path:
-    """Write feedback/<student>/lab1/evidence.html with the scores and comments of now; the folder of it all.
+    """Write feedback/<student>/<assignment>/evidence.html with the scores and comments of now; the folder of it all.
 
     Always by force: nbgrader leaves out what it thinks unchanged, and changed points are no change to it.
     """
@@ -22,7 +22,7 @@ def write_feedback(course: Course) -> Path:
         "-m",
         "nbgrader",
         "generate_feedback",
-        ASSIGNMENT,
+        course.lab.assignment,
         "--force",
         "--log-level=ERROR",
     ]

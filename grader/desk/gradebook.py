@@ -6,7 +6,6 @@ credit for output that is none.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import hashlib
 import json
@@ -19,10 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grader.desk.course import ASSIGNMENT, NOTEBOOK, Course, cell_name, student_id, without_password
+from grader.desk.course import NOTEBOOK, Course, cell_name, student_id, without_password
+from grader.desk.manual import Manual
 from grader.errors import UsageError
 from grader.files import write_atomically
-from grader.lab import LAB
+from grader.labs import Lab
 from grader.records import PENDING, Result, Row
 from grader.results import graded
 from grader.text import one_line
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 NO_MARKUP = str.maketrans("<>[]$\\`", "‹›()＄＼'")  # the feedback takes a comment for Markdown
 WRITTEN = "written.json"  # digests of the results that the gradebook holds
-Manual = dict[str, dict[str, tuple[float | None, str]]]  # id -> row -> points and comment that a person typed
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def opened(course: Course) -> Iterator[Gradebook]:
         warnings.simplefilter("ignore", SAWarning)  # of nbgrader's own relations
         try:
             with _scripts_on_path():
-                book = Gradebook(course.url, "ddpm-lab")
+                book = Gradebook(course.url, course.lab.name)
         except (SQLAlchemyError, ImportError) as error:
             why = str(getattr(error, "orig", None) or type(error).__name__).strip().partition("\n")[0]
             raise UsageError(f"the gradebook {without_password(course.url)} cannot be opened: {why}") from None
@@ -69,28 +68,26 @@ def _scripts_on_path() -> Iterator[None]:
             os.environ["PATH"] = before
 
 
-def write_class(out: Path, url: str | None, results: list[Result], course: Course | None = None) -> int:
+def write_class(course: Course, results: list[Result]) -> int:
     """Bring the gradebook and the notebooks of evidence up to date with `results`; how many students were written.
 
     A result that is in the gradebook already is left alone, so that the work can be stopped and taken up.
     """
     from grader.desk.evidence import notebook_of
 
-    course = course or Course.of(out, url)
     course.prepare()
-    titles = {row.id: row.title for row in LAB.rubric}
     count = 0
     with opened(course) as book:
-        _define(book, [(row.id, row.points) for row in LAB.rubric])
-        there = {submission.student_id for submission in _submissions(book)}
+        _define(book, course.lab)
+        there = {submission.student_id for submission in _submissions(book, course)}
         done = {student: digest for student, digest in _written(course).items() if student in there}
         _tell_of(there - {student_id(result.id) for result in results})
         for result in results:
-            student, digest = student_id(result.id), _digest(out / result.id / "result.json", course)
+            student, digest = student_id(result.id), _digest(course.out / result.id / "result.json", course)
             if done.get(student) == digest and (course.evidence(student) / f"{NOTEBOOK}.ipynb").is_file():
                 continue
-            _write_student(book, student, result)
-            _write_notebook(course.evidence(student), notebook_of(result, out / result.id, titles))
+            _write_student(book, student, result, course)
+            _write_notebook(course.evidence(student), notebook_of(result, course.out / result.id, course.lab))
             done[student] = digest
             count += 1
             if count % 50 == 0:
@@ -109,18 +106,19 @@ def _tell_of(others: set[str]) -> None:
         )
 
 
-def _define(book: Gradebook, rows: list[tuple[str, float]]) -> None:
+def _define(book: Gradebook, lab: Lab) -> None:
     """The assignment with a cell for each row; cells that a submission lacks, as the rubric has grown, are added."""
     from nbgrader.api import Comment, Grade
 
-    book.update_or_create_assignment(ASSIGNMENT)
-    before = {cell.name for cell in book.update_or_create_notebook(NOTEBOOK, ASSIGNMENT).grade_cells}
-    for row_id, points in rows:
-        book.update_or_create_grade_cell(cell_name(row_id), NOTEBOOK, ASSIGNMENT, max_score=points, cell_type="code")
-        book.update_or_create_solution_cell(cell_name(row_id), NOTEBOOK, ASSIGNMENT)
-    if before >= {cell_name(row_id) for row_id, _ in rows}:
+    book.update_or_create_assignment(lab.assignment)
+    place = (NOTEBOOK, lab.assignment)
+    before = {cell.name for cell in book.update_or_create_notebook(*place).grade_cells}
+    for row in lab.rubric:
+        book.update_or_create_grade_cell(cell_name(row.id), *place, max_score=row.points, cell_type="code")
+        book.update_or_create_solution_cell(cell_name(row.id), *place)
+    if before >= {cell_name(row.id) for row in lab.rubric}:
         return
-    notebook = book.find_notebook(NOTEBOOK, ASSIGNMENT)
+    notebook = book.find_notebook(*place)
     grades, comments = {cell.id for cell in notebook.grade_cells}, {cell.id for cell in notebook.solution_cells}
     for submitted in notebook.submissions:
         for cell in grades - {grade.cell_id for grade in submitted.grades}:
@@ -130,14 +128,14 @@ def _define(book: Gradebook, rows: list[tuple[str, float]]) -> None:
     book.db.commit()
 
 
-def _write_student(book: Gradebook, student: str, result: Result) -> None:
+def _write_student(book: Gradebook, student: str, result: Result, course: Course) -> None:
     """Automatic scores and comments of one student; a person is asked again where a score they changed has changed."""
     book.update_or_create_student(student, first_name="", last_name=_name(result.id))
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    submission = book.update_or_create_submission(ASSIGNMENT, student, timestamp=now)
+    submission = book.update_or_create_submission(course.lab.assignment, student, timestamp=now)
     submission.late_submission_penalty = None
     [notebook] = [each for each in submission.notebooks if each.name == NOTEBOOK]
-    rows = {cell_name(row.id): row for row in result.told}
+    rows = {cell_name(row.id): row for row in result.shown}
     for grade in notebook.grades:
         _write_grade(grade, rows.get(grade.name))
     for comment in notebook.comments:
@@ -196,17 +194,17 @@ def _keep(course: Course, done: dict[str, str]) -> None:
 # --- what people typed
 
 
-def typed(out: Path, url: str | None = None) -> Manual:
+def typed(course: Course) -> Manual:
     """Points and comments that people typed, by id and row. A score outside of 0 to the row's points is an error.
 
     Raises UsageError for such a score, which nbgrader's server takes from anybody who asks it to.
     """
-    names = {student_id(result.id): result.id for result in graded(out)}
-    rows = {cell_name(row.id): row for row in LAB.rubric}
+    names = {student_id(result.id): result.id for result in graded(course.out)}
+    rows = {cell_name(row.id): row for row in course.lab.rubric}
     found: Manual = {}
     wrong = []
-    with opened(Course.of(out, url)) as book:
-        for submission in _submissions(book):
+    with opened(course) as book:
+        for submission in _submissions(book, course):
             name = names.get(submission.student.id)
             for notebook in submission.notebooks if name else ():
                 comments = {comment.name: comment.manual_comment or "" for comment in notebook.comments}
@@ -225,29 +223,9 @@ def typed(out: Path, url: str | None = None) -> Manual:
     return found
 
 
-def _submissions(book: Gradebook) -> list[Any]:
+def _submissions(book: Gradebook, course: Course) -> list[Any]:
     from nbgrader.api import MissingEntry
 
     with suppress(MissingEntry):
-        return list(book.assignment_submissions(ASSIGNMENT))
+        return list(book.assignment_submissions(course.lab.assignment))
     return []
-
-
-def export_nbgrader(args: list[str]) -> int:
-    """`export nbgrader OUT [--gradebook URL]`."""
-    parser = argparse.ArgumentParser(
-        prog="ddpm-grader export nbgrader",
-        allow_abbrev=False,
-        description="write a graded class into nbgrader's gradebook",
-    )
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder that `grade --out` wrote")
-    parser.add_argument("--gradebook", metavar="URL", help="default: SQLite in OUT/desk")
-    options = parser.parse_args(args)
-    results = graded(options.out)
-    course = Course.of(options.out, options.gradebook)
-    count = write_class(options.out, None, results, course)
-    print(
-        f"{len(results)} students in {without_password(course.url)}, {count} of them written now; "
-        f"notebooks in {course.root / 'autograded'}"
-    )
-    return 0

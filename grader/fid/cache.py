@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from grader.fid.extractor import Extractor, progress
 from grader.fid.images import Folder, Picture, pictures
+from grader.files import replacing
 
 KEEP_BYTES = 2 << 30  # older entries make room
 
@@ -81,22 +81,16 @@ def _read(file: Path, count: int) -> Measured | None:
 
 def _write(file: Path, entry: Measured) -> None:
     """Keep an entry. A cache that cannot be written costs time, not the result."""
-    draft = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", suffix=".draft", delete=False) as out:
-            draft = Path(out.name)
+        with replacing(file) as draft, open(draft, "wb") as out:
             np.savez(out, **{field.name: getattr(entry, field.name) for field in fields(Measured)})
-        os.replace(draft, file)
         _prune(file.parent)
     except OSError as error:
         print(
             f"warning: nothing is kept for the next run: {file.parent} cannot be written ({error.strerror})",
             file=sys.stderr,
         )
-    finally:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
 
 
 def _prune(folder: Path) -> None:

@@ -6,7 +6,6 @@ For trying FID out where no Inception weights can be had, or on images that are 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from grader.fid.images import NotMeasurable, open_folder, pictures
 from grader.fid.small import SIDE, SmallInception
+from grader.files import replacing
 
 BATCH = 64
 HELD_OUT = 10  # every tenth image is kept for the accuracy
@@ -37,9 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     model = train(images, labels, len(classes), options.epochs, options.seed)
-    draft = options.out.with_name(f".{options.out.name}.{os.getpid()}.draft")
-    torch.save({"arch": "small-inception", "classes": classes, "state_dict": model.state_dict()}, draft)
-    os.replace(draft, options.out)
+    with replacing(options.out) as draft:
+        torch.save({"arch": "small-inception", "classes": classes, "state_dict": model.state_dict()}, draft)
     print(f"wrote {options.out}: {len(images):,} images of {', '.join(classes)}")
     return 0
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import sys
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grader.errors import UsageError
+from grader.files import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -48,24 +50,20 @@ def default_weights() -> Path:
 
 def _fetch(file: Path) -> None:
     print(f"fetching the Inception weights of pytorch-fid (about 92 MB) from {URL}", file=sys.stderr)
-    draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(URL, timeout=30) as answer, open(draft, "wb") as out:
-            while block := answer.read(1 << 20):
-                out.write(block)
-        if not sha256(draft).startswith(CHECKSUM):
-            raise UsageError(
-                f"what {URL} sent is not the published file (its SHA-256 should begin with {CHECKSUM}); {GIVE}"
-            )
-        os.replace(draft, file)
+        with replacing(file) as draft:
+            with urllib.request.urlopen(URL, timeout=30) as answer, open(draft, "wb") as out:
+                shutil.copyfileobj(answer, out, 1 << 20)
+            if not sha256(draft).startswith(CHECKSUM):
+                raise UsageError(
+                    f"what {URL} sent is not the published file (its SHA-256 should begin with {CHECKSUM}); {GIVE}"
+                )
     except OSError as error:  # URLError is one
         raise UsageError(
             f"the Inception weights cannot be fetched from {URL} ({getattr(error, 'reason', error)}).\n"
             f"Put the file at {file}, or {GIVE}"
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def sha256(file: Path) -> str:

@@ -1,14 +1,20 @@
-"""Compares what came back with what is expected: form first, then values. What is not finite never matches."""
+"""Compares what came back with what is expected: form first, then values. What is not finite never matches.
+
+Students are given this file: their own check compares as the judge does.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.records import Finding
-from grader.sandbox import Answer
+from grader.finding import Finding
+
+if TYPE_CHECKING:
+    from grader.sandbox import Answer
 
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
@@ -23,28 +29,56 @@ def take(answer: Answer, name: str, shape: tuple[int, ...], checked: str) -> tup
     value = answer.arrays.get(name)
     if value is None:
         return None, Finding(checked, f"a tensor of shape {shape}", "none")
+    wrong = misformed(value, shape, checked)
+    return (None, wrong) if wrong else (value.astype(np.float64), None)
+
+
+def misformed(value: NDArray[Any], shape: tuple[int, ...], checked: str) -> Finding | None:
+    """What is wrong with the form of `value`, which is to have `shape` and hold finite floating-point numbers."""
     if value.shape != shape:
-        return None, Finding(checked, f"shape {shape}", f"shape {value.shape}")
+        return Finding(checked, f"shape {shape}", f"shape {value.shape}")
     if not np.issubdtype(value.dtype, np.floating):
-        return None, Finding(checked, "a floating-point tensor", f"dtype {value.dtype}")
+        return Finding(checked, "a floating-point tensor", f"dtype {value.dtype}")
     if not np.isfinite(value).all():
         bad = np.argwhere(~np.isfinite(value))
-        return None, Finding(
+        return Finding(
             checked,
             "finite numbers",
             f"{len(bad)} of {value.size} are NaN or infinite, the first at {list(map(int, bad[0]))}",
         )
-    return value.astype(np.float64), None
+    return None
 
 
-def off(got: Array, expected: Array, atol: float = ATOL) -> str | None:
-    """None where `got` equals `expected` to `atol` (absolute, and relative to values above 1); else the worst place."""
+@dataclass(frozen=True)
+class Miss:
+    """The worst number of an array that is not what it should be, and how many others are wrong as well."""
+
+    index: tuple[int, ...]
+    got: float
+    expected: float
+    wrong: int
+
+    @property
+    def error(self) -> float:
+        return abs(self.got - self.expected)
+
+
+def worst(got: Array, expected: Array, atol: float = ATOL) -> Miss | None:
+    """None where `got` equals `expected` to `atol` (absolute, and relative to values above 1)."""
     error = np.abs(got - expected) / np.maximum(1.0, np.abs(expected))
     if not error.size or error.max() <= atol:
         return None
-    worst = np.unravel_index(int(error.argmax()), error.shape)
-    place = f" at {[int(i) for i in worst]}" if got.ndim else ""
+    index = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
+    return Miss(index, float(got[index]), float(expected[index]), int((~(error <= atol)).sum()))
+
+
+def off(got: Array, expected: Array, atol: float = ATOL) -> str | None:
+    """None where `got` equals `expected` as `worst` has it; else the worst place in words."""
+    miss = worst(got, expected, atol)
+    if miss is None:
+        return None
+    place = f" at {list(miss.index)}" if miss.index else ""
     return (
-        f"off by up to {abs(got[worst] - expected[worst]):.3g}{place}: {got[worst]:.5g} where "
-        f"{expected[worst]:.5g} is expected (shape {got.shape})"
+        f"off by up to {miss.error:.3g}{place}: {miss.got:.5g} where "
+        f"{miss.expected:.5g} is expected (shape {got.shape})"
     )

@@ -63,8 +63,3 @@ def odd_draws(z: Array) -> OddDraws | None:
 
 def _shared(kind: Oddity) -> OddDraws:
     return OddDraws(kind, kind.value)
-
-
-def as_text(odd: OddDraws | None) -> str | None:
-    """The text alone."""
-    return None if odd is None else odd.text

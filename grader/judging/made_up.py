@@ -49,6 +49,15 @@ def mistake(
     return Case(label, row, points, diagnosis, {row: body} if body else {}, replace or {}, {}, verdict)
 
 
+def swapped(text: str, *swaps: tuple[str, str]) -> str:
+    """`text` with each old part replaced by its new one. Raises ValueError where there is no such part."""
+    for old, new in swaps:
+        if old not in text:
+            raise ValueError(f"no {old!r} in the right answer")
+        text = text.replace(old, new)
+    return text
+
+
 @dataclass(frozen=True)
 class Style:
     """A right solution of one row: bodies of its TODO blocks, and edits outside of them (see Case).

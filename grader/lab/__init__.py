@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grader.labs import Half, Lab, RubricRow
+from grader.labs import COURSE, Half, Lab, Measure, RubricRow
 
 if TYPE_CHECKING:
     from grader.lab.policy import DdpmPolicy
@@ -22,9 +22,21 @@ HALVES = (
 # Modules of this lab in any edition of it.
 FILES = frozenset(
     {
-        *("network", "ddpm", "scheduler", "model", "module", "modules", "dataset", "chamfer", "chamferdist", "utils"),
+        *(
+            "network",
+            "ddpm",
+            "scheduler",
+            "model",
+            "module",
+            "modules",
+            "dataset",
+            "engine",
+            "chamfer",
+            "chamferdist",
+            "utils",
+        ),
         *("fid", "inception", "sampling", "train", "measure_fid", "models", "networks", "schedulers", "config", "unet"),
-        *("diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer"),
+        *("diffusion", "variance_scheduler", "base_scheduler", "helpers", "common", "trainer", "engine"),
     }
 )
 CAPTIONS = {
@@ -78,9 +90,12 @@ class DdpmLab(Lab):
 
 
 LAB = DdpmLab(
-    "grader.lab",
+    COURSE,
     HALVES,
+    name="ddpm-lab",
+    title="DDPM lab",
     files=FILES,
     captions=CAPTIONS,
     other_titles={"extra": "Companion exercises · no points"},
+    measure=Measure("fid", "FID", "filled: images that the grader drew, hollow: images that were handed in"),
 )

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pkgutil
 from functools import cache
-from importlib import import_module
-from types import SimpleNamespace
-from typing import Any
 
 from grader.judging.made_up import Case, Style, combined
 from grader.lab import LAB
@@ -18,13 +14,13 @@ LEAST = 20  # submissions of right solutions
 @cache
 def mistakes(kind: RowKind = RowKind.CODE) -> tuple[Case, ...]:
     """Every mistake in the rows of a kind, in the rubric's order."""
-    return tuple(case for row_id in _rows(kind) for case in _made_up(row_id).MISTAKES)
+    return tuple(case for row_id in _rows(kind) for case in LAB.room(row_id, "made_up").MISTAKES)
 
 
 @cache
 def styles(kind: RowKind = RowKind.CODE) -> dict[str, tuple[Style, ...]]:
     """Right solutions in other styles than `solutions/`: {row: its styles}."""
-    return {row_id: tuple(_made_up(row_id).STYLES) for row_id in _rows(kind)}
+    return {row_id: tuple(LAB.room(row_id, "made_up").STYLES) for row_id in _rows(kind)}
 
 
 @cache
@@ -49,26 +45,3 @@ def variants() -> tuple[Case, ...]:
 
 def _rows(kind: RowKind) -> list[str]:
     return [row.id for row in LAB.rubric if row.kind is kind]
-
-
-def _made_up(row_id: str) -> Any:
-    try:
-        return LAB.room(row_id, "made_up")
-    except ModuleNotFoundError:
-        return _old(row_id)
-
-
-def _old(row_id: str) -> SimpleNamespace:
-    """TEMPORARY, with the `try` above: of a row whose made-up submissions are still in grader/lab/made_up."""
-    package = import_module("grader.lab.made_up")
-    found = [
-        import_module(f"{package.__name__}.{file.name}")
-        for file in pkgutil.iter_modules(package.__path__)
-        if file.name.startswith(("mistakes_", "styles_"))
-    ]
-    cases = [case for file in found if file.__name__.split(".")[-1].startswith("mistakes_") for case in file.CASES]
-    of_files = [style for file in found for style in getattr(file, "STYLES", ()) if isinstance(style, Style)]
-    return SimpleNamespace(
-        MISTAKES=tuple(case for case in cases if case.row == row_id),
-        STYLES=tuple(style for style in of_files if style.row == row_id),
-    )

@@ -33,15 +33,16 @@ def release(args: list[str]) -> int:
 def check(args: list[str]) -> int:
     """Run the public checks on the code in this folder."""
     from grader.lab.edition.check import main
+    from grader.lab.release import public_rows
 
-    return main(args)
+    return main(args, public_rows())
 
 
 def pack(args: list[str]) -> int:
     """Make the ZIP to hand in."""
     from grader.lab.edition.pack import main
 
-    return main(args)
+    return main(args, tuple(half.folder for half in LAB.halves))
 
 
 def fid(args: list[str]) -> int:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from grader.files import write_atomically
-from grader.lab import LAB
+from grader.labs import Lab
+from grader.output.pages import render_page
 from grader.records import PENDING, Result, Row, Verdict
 from grader.submission.kept import code_of
 from grader.submission.similarity import Likeness, likeness
-from grader.text import number, visible, word
+from grader.text import word
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATES = Path(__file__).parent / "templates"
 BINS = 11  # of the histogram of totals: 0, 1-10, ..., up to all points
 MISCONCEPTIONS, LINKED, SLOWEST, PAIRS, REMARKS, FAILED = 15, 6, 8, 12, 10, 20  # shown of each
 TROUBLE = (Verdict.GRADER_ERROR, Verdict.TIMEOUT, Verdict.OUT_OF_MEMORY, Verdict.CRASHED)
-WIDE, HIGH = 640, 220  # of the FID scatter, in its own units
+WIDE, HIGH = 640, 220  # of the scatter, in its own units
 
 
 @dataclass(frozen=True)
@@ -46,10 +40,10 @@ class RowLine:
 
 @dataclass(frozen=True)
 class Dot:
-    """A submission in the FID scatter, in the scatter's units."""
+    """A submission in the scatter of the lab's measure, in the scatter's units."""
 
     id: str
-    fid: float
+    value: float
     trust: str
     x: float
     y: float
@@ -57,67 +51,45 @@ class Dot:
     high: float
 
 
-def write_class_page(results: list[Result], out: Path) -> Path:
+def write_class_page(results: list[Result], out: Path, lab: Lab, policy: Any) -> Path:
     """Write OUT/class.html about `results`; the code that was kept beside them is compared.
+
+    The thresholds that it shows are those of the `policy`, the lab's, that was graded by.
 
     Raises OSError where the page cannot be written.
     """
     path = out / "class.html"
-    alike = likeness({result.id: code_of(out / result.id) for result in results}, LAB)
-    write_atomically(path, render(results, alike))
+    alike = likeness({result.id: code_of(out / result.id) for result in results}, lab)
+    write_atomically(path, render(results, alike, lab, lab.thresholds(policy)))
     return path
 
 
-def render(results: list[Result], alike: Likeness) -> str:
-    """The page as HTML."""
-    return (
-        _environment()
-        .get_template("class.html")
-        .render(
-            results=results,
-            rows=row_lines(results),
-            totals=totals(results),
-            misconceptions=misconceptions(results),
-            dots=dots(results),
-            thresholds=thresholds(results),
-            slowest=slowest(results),
-            failed=failed(results),
-            remarks=remarks(results),
-            alike=alike,
-            waiting=sum(1 for result in results if result.pending),
-            mean=sum(result.points for result in results) / len(results) if results else 0.0,
-        )
+def render(results: list[Result], alike: Likeness, lab: Lab, thresholds: tuple[float, ...] = ()) -> str:
+    """The page as HTML; `thresholds` are of the lab's measure."""
+    measured = measures(results, lab)
+    top = upper_edge([value for value, _, _ in measured], thresholds)
+    return render_page(
+        "class.html",
+        ("report.css", "class.css"),
+        results=results,
+        lab=lab,
+        rows=row_lines(results, lab),
+        totals=totals(results),
+        misconceptions=misconceptions(results),
+        dots=dots(measured, top),
+        thresholds=[(value, _height(value, top)) for value in thresholds],
+        slowest=sorted(results, key=lambda result: -result.duration_s)[:SLOWEST],
+        failed=failed(results),
+        remarks=remarks(results),
+        alike=alike,
+        waiting=sum(1 for result in results if result.pending),
+        mean=_mean(result.points for result in results) or 0.0,
+        link=link,
+        WIDE=WIDE,
+        HIGH=HIGH,
+        PAIRS=PAIRS,
+        FAILED=FAILED,
     )
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def finalize(value: Any) -> Any:
-        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "class.css"))
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment.globals |= {
-        "style": Markup(style),
-        "style_hash": digest,
-        "WIDE": WIDE,
-        "HIGH": HIGH,
-        "PAIRS": PAIRS,
-        "FAILED": FAILED,
-    }
-    environment.filters |= {"number": number, "word": word, "link": link, "cut": lambda text, most: visible(text, most)}
-    return environment
 
 
 def link(name: str) -> str:
@@ -125,10 +97,10 @@ def link(name: str) -> str:
     return f"{quote(name.encode('utf-8', 'surrogatepass'), safe='')}/report.html"
 
 
-def row_lines(results: list[Result]) -> list[RowLine]:
+def row_lines(results: list[Result], lab: Lab) -> list[RowLine]:
     """Every row of the rubric that was judged for somebody."""
     lines = []
-    for line in LAB.rubric:
+    for line in lab.rubric:
         judged = [row for result in results for row in result.rows if row.id == line.id and not row.left_alone]
         if not judged:
             continue
@@ -180,56 +152,31 @@ def misconceptions(results: list[Result]) -> list[tuple[str, str, list[str], int
     return [(row, title, ids[:LINKED], len(ids)) for (row, title), ids in ranked]
 
 
-def _fids(results: list[Result]) -> list[tuple[Result, Row]]:
-    return sorted(
-        (
-            (result, row)
-            for result in results
-            for row in result.rows
-            if isinstance(row.measured.get("fid"), int | float)
-        ),
-        key=lambda pair: pair[1].measured["fid"],
-    )
+def measures(results: list[Result], lab: Lab) -> list[tuple[float, Result, Row]]:
+    """The lab's measure of all who have it, the best first."""
+    rows = [(result, row) for result in results for row in result.rows]
+    found = [(value, result, row) for result, row in rows if (value := lab.measure.of(row)) is not None]
+    return sorted(found, key=lambda one: one[0])
 
 
-def _scale(results: list[Result]) -> float:
-    """The FID at the upper edge of the scatter."""
-    highest = [row.measured["fid"] for _, row in _fids(results)]
-    return max([*LAB.thresholds(LAB.policy()), *sorted(highest)[: max(1, int(0.95 * len(highest)))]], default=1) * 1.1
+def upper_edge(values: list[float], thresholds: tuple[float, ...]) -> float:
+    """The value at the upper edge of the scatter, of rising `values`: some that are far off do not press the others."""
+    return max([*thresholds, *values[: max(1, int(0.95 * len(values)))]], default=1) * 1.1
 
 
-def dots(results: list[Result]) -> list[Dot]:
-    """FIDs in rising order with their intervals; those beyond the scatter lie on its upper edge."""
-    pairs, top = _fids(results), _scale(results)
+def _height(value: float, top: float) -> float:
+    return HIGH * (1 - min(max(value, 0.0), top) / top)
 
-    def height(value: float) -> float:
-        return HIGH * (1 - min(max(value, 0.0), top) / top)
 
+def dots(measured: list[tuple[float, Result, Row]], top: float) -> list[Dot]:
+    """Values in rising order with their intervals; those beyond the scatter lie on its upper edge."""
     found = []
-    for position, (result, row) in enumerate(pairs):
-        low, high = row.measured.get("interval") or (row.measured["fid"],) * 2
-        found.append(
-            Dot(
-                result.id,
-                row.measured["fid"],
-                str(row.measured.get("trust", "")),
-                WIDE * (position + 0.5) / len(pairs),
-                height(row.measured["fid"]),
-                height(low),
-                height(high),
-            )
-        )
+    for position, (value, result, row) in enumerate(measured):
+        low, high = row.measured.get("interval") or (value, value)
+        x = WIDE * (position + 0.5) / len(measured)
+        trust = str(row.measured.get("trust", ""))
+        found.append(Dot(result.id, value, trust, x, _height(value, top), _height(low, top), _height(high, top)))
     return found
-
-
-def thresholds(results: list[Result]) -> list[tuple[float, float]]:
-    """The rubric's thresholds and their heights in the scatter."""
-    top = _scale(results)
-    return [(value, HIGH * (1 - value / top)) for value in LAB.thresholds(LAB.policy())]
-
-
-def slowest(results: list[Result]) -> list[Result]:
-    return sorted(results, key=lambda result: -result.duration_s)[:SLOWEST]
 
 
 def failed(results: list[Result]) -> list[tuple[Result, str]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from grader.files import write_atomically
-from grader.lab import LAB
+from grader.labs import Lab
+from grader.output.wording import lost, marks
 from grader.records import PENDING, Result, Row, Verdict
 from grader.text import field, number, one_line, word
 
@@ -21,7 +21,7 @@ NAMED = 3  # rows named in the table before it only counts them
 # --- summary.csv
 
 
-def write_summary(results: Iterable[Result], path: Path) -> None:
+def write_summary(results: Iterable[Result], path: Path, lab: Lab) -> None:
     """Write `summary.csv`: a line a submission, one column of points per rubric row, pending ones left empty.
 
     Companion exercises, which have no points, share the column `companions`: id and verdict of those that were tried.
@@ -29,7 +29,7 @@ def write_summary(results: Iterable[Result], path: Path) -> None:
     "\\ufeffid". Excel takes such a file through Data > From Text/CSV. Raises OSError.
     """
     results = list(results)
-    known = [row.id for row in LAB.rubric if row.points]
+    known = [row.id for row in lab.rubric if row.points]
     others = [row.id for result in results for row in result.rows if row.max and row.id not in known]
     columns = [*known, *dict.fromkeys(others)]
     text = io.StringIO()
@@ -38,8 +38,8 @@ def write_summary(results: Iterable[Result], path: Path) -> None:
         ["id", "points", "pending", "max", *map(field, columns), "companions", "needs_person", "problem", "sandbox"]
     )
     for result in results:
-        points = {row.id: "" if row.verdict in PENDING else number(row.points) for row in result.rows}
-        companions = [f"{row.id}:{row.verdict}" for row in result.told if not row.max]
+        points = marks(result)
+        companions = [f"{row.id}:{row.verdict}" for row in result.shown if not row.max]
         people = [f"{row.id}:{row.verdict}" for row in result.rows if row.verdict in PENDING]
         writer.writerow(
             [
@@ -62,22 +62,25 @@ def write_summary(results: Iterable[Result], path: Path) -> None:
 
 def table(results: Iterable[Result], colour: bool) -> str:
     """The text table of `grade`: id, points, pending, and in short what went wrong."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     results = list(results)
-    head = ("id", "points", "pending", "what went wrong")
-    lines = [
-        (
-            _fit(one_line(result.id), ID_CELLS),
-            f"{number(result.points)}/{number(result.max)}",
-            number(result.pending),
-            _fit(what_went_wrong(result), REASON_CELLS),
-        )
-        for result in results
-    ]
-    widths = [max(cells(line[column]) for line in [head, *lines]) for column in range(3)]
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    grid.add_column("id", no_wrap=True, max_width=ID_CELLS)
+    grid.add_column("points", justify="right")
+    grid.add_column("pending", justify="right")
+    grid.add_column("what went wrong", no_wrap=True, max_width=REASON_CELLS)
+    for result in results:
+        points, pending = f"{number(result.points)}/{number(result.max)}", number(result.pending)
+        grid.add_row(*map(Text, (one_line(result.id), points, pending, what_went_wrong(result))))
+    drawn = io.StringIO()
+    Console(file=drawn, width=4 * REASON_CELLS, color_system=None, force_terminal=False).print(grid)
+    lines = [line.rstrip() for line in drawn.getvalue().rstrip("\n").split("\n")]
     paints = ["1", *map(_paint, results)]
-    rows = [_aligned(line, widths) for line in [head, *lines]]
     return "\n".join(
-        f"\x1b[{paint}m{row}\x1b[0m" if colour and paint else row for row, paint in zip(rows, paints, strict=True)
+        f"\x1b[{paint}m{line}\x1b[0m" if colour else line for line, paint in zip(lines, paints, strict=True)
     )
 
 
@@ -85,45 +88,14 @@ def what_went_wrong(result: Result) -> str:
     """One line: the problem of the whole submission, or the lost rows with their diagnosis or verdict."""
     if result.problem:
         return one_line(result.problem)
-    lost = [row for row in result.told if row.verdict not in (Verdict.PASSED, Verdict.NEEDS_REVIEW)]
-    told = [f"{_short(row)}: {one_line(row.diagnosis.title)}" for row in lost if row.diagnosis]
+    rows = lost(result)
+    diagnosed = [f"{_short(row)}: {one_line(row.diagnosis.title)}" for row in rows if row.diagnosis]
     plain: dict[Verdict, list[Row]] = {}
-    for row in sorted((row for row in lost if not row.diagnosis), key=lambda row: row.verdict.rank):
+    for row in sorted((row for row in rows if not row.diagnosis), key=lambda row: row.verdict.rank):
         plain.setdefault(row.verdict, []).append(row)
     grouped = [f"{word(verdict)}: {_named(rows)}" for verdict, rows in plain.items()]
     ours = Verdict.GRADER_ERROR in plain  # a fault of the grader is what its operator has to see first
-    return "; ".join([*grouped[:ours], *told, *grouped[ours:]])
-
-
-def cells(text: str) -> int:
-    """Width of `text` in terminal cells: East Asian wide characters take two, combining ones none."""
-    return sum(_cell(character) for character in text)
-
-
-def _cell(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _fit(text: str, width: int) -> str:
-    """`text` cut to `width` cells."""
-    if cells(text) <= width:
-        return text
-    kept = ""
-    used = 1  # the ellipsis
-    for character in text:
-        used += _cell(character)
-        if used > width:
-            break
-        kept += character
-    return kept.rstrip() + "…"
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    name, points, pending, reason = line
-    space = [" " * (width - cells(text)) for text, width in zip(line, widths, strict=False)]
-    return f"{name}{space[0]}  {space[1]}{points}  {space[2]}{pending}  {reason}".rstrip()
+    return "; ".join([*grouped[:ours], *diagnosed, *grouped[ours:]])
 
 
 def _short(row: Row) -> str:

@@ -65,7 +65,18 @@ class Order:
 
 
 # What decides about marks, below grader/ and below the folder of a lab; a change of it ends what results stand on.
-DECIDING = ("records.py", "labs.py", "policy.py", "judging", "worker", "sandbox", "submission", "fid", "running")
+DECIDING = (
+    "finding.py",
+    "records.py",
+    "labs.py",
+    "policy.py",
+    "judging",
+    "worker",
+    "sandbox",
+    "submission",
+    "fid",
+    "running",
+)
 NOT_DECIDING = frozenset({"edition", "public.py", "made_up.py", "verbs.py", "released", "progress.py", "cluster.py"})
 
 

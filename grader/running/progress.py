@@ -57,7 +57,7 @@ class Progress(AbstractContextManager["Progress"]):
         """Count a result, and say it."""
         self.done += 1
         self._running.pop(result.id, None)
-        self._verdicts.update(word(row.verdict) for row in result.told)
+        self._verdicts.update(word(row.verdict) for row in result.shown)
         state = "could not be graded" if result.problem else f"{number(result.points)} of {number(result.max)}"
         pending = f", {number(result.pending)} pending" if result.pending else ""
         line = f"[{self.done}/{self.total}] {one_line(result.id, 60)}: {state}{pending} ({result.duration_s:.1f} s"

@@ -1,6 +1,7 @@
 """Runs student code in a sandboxed worker and asks it probes (see grader/worker)."""
 
 from grader.sandbox.base import Answer, ProbeFailure, SandboxFault, SandboxKind, SandboxUnavailable
-from grader.sandbox.session import Sandbox, resolve
+from grader.sandbox.kinds import resolve
+from grader.sandbox.session import Sandbox
 
 __all__ = ["Answer", "ProbeFailure", "Sandbox", "SandboxFault", "SandboxKind", "SandboxUnavailable", "resolve"]

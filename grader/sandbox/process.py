@@ -5,13 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import shutil
-import signal
 import socket
-import subprocess
-import tempfile
 import time
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,10 +14,11 @@ import numpy as np
 from grader.records import Verdict
 from grader.worker import wire
 
-from . import bubblewrap, user
-from .base import SandboxFault, SandboxKind
-from .launch import Launch, plain_command
-from .watch import MIB, Output, Watchdog, descendants, kept_waiting, threads
+from .base import SandboxFault
+from .kinds.base import Kind
+from .output import MIB, Output
+from .proc import descendants, end_descendants, kept_waiting, threads
+from .watchdog import Watchdog
 
 START_S = 120.0  # for importing torch on a slow disk
 FORK_S = 20.0  # for a half's process to begin
@@ -42,50 +38,30 @@ class Lost(Exception):
 class Worker:
     """A worker process tree. The thread that makes it must live as long: the kernel ties the two together."""
 
-    def __init__(self, launch: Launch, kind: SandboxKind, account: user.Account | None = None) -> None:
+    def __init__(self, kind: Kind) -> None:
         self.reason: Lost | None = None
         self.half: str | None = None  # whose process runs
         self.about: dict[str, Any] = {}  # python, torch, device
         self.probes: frozenset[str] = frozenset()
         self._waited, self._patience = 0.0, 0.0
-        self._account = account
-        self._scratch = tempfile.mkdtemp(prefix="ddpm-grader-") if kind is SandboxKind.NONE else None
+        self._kind, limits = kind, kind.launch.limits
         self._socket, theirs = socket.socketpair()
         ours, output = os.pipe()
         try:
-            self._process = self._start(launch, kind, theirs.fileno(), output)
+            self._process = kind.start(theirs.fileno(), output)
         except BaseException:
             os.close(ours)
             self._socket.close()
-            self._remove_scratch()
+            kind.sweep()
             raise
         finally:
             theirs.close()
             os.close(output)
         self._socket.setblocking(False)
-        self.output = Output(ours, launch.limits.output_mib * MIB, self.stop)
+        self.output = Output(ours, limits.output_mib * MIB, self.stop)
         self._zygote = self._process.pid
-        full = (lambda pids: account.overfull(pids, launch.limits.scratch_mib)) if account else None
-        self._watchdog = Watchdog(self._process.pid, launch.limits, self.stop, full)
-        self._blob_cap = launch.limits.answer_mib * MIB + MIB
-
-    def _start(self, launch: Launch, kind: SandboxKind, fd: int, output: int) -> subprocess.Popen[bytes]:
-        if kind is SandboxKind.BUBBLEWRAP:
-            return bubblewrap.start(bubblewrap.command(launch, fd), (fd,), output)
-        if self._account:
-            return user.start(launch, self._account, fd, output)
-        assert self._scratch
-        command = plain_command(launch, self._scratch, fd, _threads_of_user())
-        return subprocess.Popen(
-            command.argv,
-            env=command.env,
-            cwd=self._scratch,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(fd,),
-            start_new_session=True,
-        )
+        self._watchdog = Watchdog(self._process.pid, limits, self.stop, kind.overfull)
+        self._blob_cap = limits.answer_mib * MIB + MIB
 
     def wait_ready(self) -> None:
         """Wait for torch's import in the worker. Raises SandboxFault with what it printed if it fails."""
@@ -134,22 +110,13 @@ class Worker:
         Whatever these processes wrote last is skipped, up to an echo that they could not know.
         """
         deadline = time.monotonic() + END_S
-        self._kill_half()
+        end_descendants(self._zygote)
         self.reason = self.half = None
         echo = {"sync": secrets.token_hex(16)}
         self.send(echo, None, deadline)
         data, end = b"", wire.encode(echo)
         while not data.endswith(end):
             data = data[-len(end) :] + self._read(1, deadline, MIB)
-
-    def _kill_half(self) -> None:
-        for _ in range(50):  # what escapes one round was started by a process that still lived
-            pids = descendants(self._zygote)
-            for pid in pids:
-                _kill(pid)
-            if not pids:
-                return
-            time.sleep(0.002)
 
     def _said(self) -> str:
         self.output.settle()
@@ -158,7 +125,7 @@ class Worker:
     def stop(self, verdict: Verdict, message: str) -> None:
         """Kill the half's processes, and have whoever waits for an answer told why."""
         self.reason = self.reason or Lost(verdict, message)
-        self._kill_half()
+        end_descendants(self._zygote)
 
     def send(self, message: dict[str, Any], arrays: dict[str, np.ndarray] | None, deadline: float) -> None:
         """Send a frame. Raises Lost, or TimeoutError past `deadline` (time.monotonic)."""
@@ -203,45 +170,13 @@ class Worker:
             if any(select.select([] if write else sockets, sockets if write else [], [], min(abs(left), POLL_S))):
                 return
 
-    def kill(self) -> None:
-        """End every process of the worker; what escapes one round is a child of one that still lives."""
-        for _ in range(50):
-            pids = descendants(self._process.pid)
-            for pid in reversed(pids):
-                if self._scratch is None or pid != pids[0]:
-                    _kill(pid)
-            if not pids or self._scratch is None:
-                break
-            time.sleep(0.002)
-        if self._process.poll() is None:
-            self._process.kill()
-
     def close(self) -> None:
         """End the worker, and remove what it left."""
         self._watchdog.close()
-        self.kill()
+        end_descendants(self._process.pid)
+        if self._process.poll() is None:
+            self._process.kill()
         self._process.wait()
         self._socket.close()
         self.output.close()
-        self._remove_scratch()
-
-    def _remove_scratch(self) -> None:
-        if self._account:
-            self._account.sweep()
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-
-
-def _kill(pid: int) -> None:
-    with suppress(OSError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _threads_of_user() -> int:
-    """Threads that this user runs now: RLIMIT_NPROC counts them all where there is no namespace."""
-    total = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            if os.stat(f"/proc/{pid}").st_uid == os.getuid():
-                total += len(threads(int(pid)))
-    return total
+        self._kind.sweep()

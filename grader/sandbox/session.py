@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,12 +15,13 @@ from grader.policy import Limits
 from grader.records import Verdict
 from grader.worker import wire
 
-from . import bubblewrap, staging, user
 from .base import Answer, ProbeFailure, SandboxFault, SandboxKind
+from .kinds import KINDS, resolve
+from .kinds.base import Kind
 from .launch import Launch
 from .process import Lost, Worker
 
-KINDS = {
+ENDINGS = {
     "missing": Verdict.MISSING,
     "not_implemented": Verdict.NOT_IMPLEMENTED,
     "crashed": Verdict.CRASHED,
@@ -51,7 +51,7 @@ class Sandbox:
         self.kind = resolve(kind, gpu)
         self.limits = limits
         self._launch = Launch(Path(submission).resolve(), halves, limits, gpu, material)
-        self._staged: staging.Staged | None = None
+        self._made: Kind | None = None
         self._worker: Worker | None = None
         self._environment: dict[str, str] = {}
         self._spent = 0.0
@@ -71,10 +71,10 @@ class Sandbox:
 
     def start(self) -> None:
         """Start the worker without waiting for it."""
-        if self._staged is None:
-            self._staged = staging.stage(self._launch, self.kind)
+        if self._made is None:
+            self._made = KINDS[self.kind](self._launch)
         if self._worker is None:
-            self._worker = Worker(self._staged.launch, self.kind, self._staged.account)
+            self._worker = Worker(self._made)
             self._worker.output.kept = self._output
 
     def renew(self) -> None:
@@ -84,9 +84,9 @@ class Sandbox:
     def close(self) -> None:
         """End the worker and everything that it started. May be called again."""
         self._drop()
-        if self._staged is not None:
-            self._staged.close()
-            self._staged = None
+        if self._made is not None:
+            self._made.close()
+            self._made = None
 
     def _drop(self) -> None:
         worker, self._worker = self._worker, None
@@ -250,7 +250,7 @@ class Exchange:
         if kind == "blocked" and message.get("module") in self.blocked:
             past = self.blocked[message["module"]]
             raise ProbeFailure(past.verdict, past.message, past.where, past.traceback)
-        raise ProbeFailure(KINDS[kind], *rest)
+        raise ProbeFailure(ENDINGS[kind], *rest)
 
     def _timeout(self) -> ProbeFailure:
         if time.monotonic() >= self._end + self.excused:
@@ -277,17 +277,3 @@ def ended(code: int, output: bytes) -> ProbeFailure:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
         return ProbeFailure(Verdict.CRASHED, f"the process was ended by the signal {name}")
     return ProbeFailure(Verdict.CRASHED, f"the process ended itself (exit code {code})")
-
-
-def resolve(kind: SandboxKind, gpu: bool = False, private: Iterable[Path] = ()) -> SandboxKind:
-    """The kind that AUTO stands for here. Raises SandboxUnavailable where a kind does not work.
-
-    `private`: what no submission may read, besides the grader and the answers; USER alone has to be told.
-    """
-    if kind is SandboxKind.USER:
-        user.require(private)
-        return kind
-    if kind is SandboxKind.NONE:
-        return kind
-    bubblewrap.require(gpu)
-    return SandboxKind.BUBBLEWRAP

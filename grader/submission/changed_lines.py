@@ -36,11 +36,14 @@ class Line:
 def edits_outside_todos(submitted: Path, released: Path) -> list[str]:
     """Remarks on what differs between a submitted half and the released one, outside of the TODO regions.
 
-    Comments, blank lines, line ends and a BOM do not count. Files are compared by name, `.py` only.
+    Comments, blank lines, line ends and a BOM do not count. Files are compared by name, `.py` only; a released folder
+    that is not there at all is one remark.
     """
-    remarks = []
-    names = sorted(path.name for path in released.glob("*.py"))
-    for name in names:
+    names = sorted(path.relative_to(released).as_posix() for path in released.rglob("*.py"))
+    folders = {f"{name.partition('/')[0]}/" for name in names if "/" in name}
+    absent = tuple(sorted(folder for folder in folders if not (submitted / folder).is_dir()))
+    remarks = [f"{folder} is missing" for folder in absent]
+    for name in (name for name in names if not name.startswith(absent)):
         if not (submitted / name).is_file():
             remarks.append(f"{name} is missing")
         elif remark := _compare(name, submitted / name, released / name):

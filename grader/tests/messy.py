@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -107,9 +108,7 @@ def _run_notebook(folder: Path) -> None:
 
 def _without(half: str) -> Callable[[Path], None]:
     def remove(folder: Path) -> None:
-        for path in (folder / half).iterdir():
-            path.unlink()
-        (folder / half).rmdir()
+        shutil.rmtree(folder / half)
 
     return remove
 

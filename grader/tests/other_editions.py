@@ -164,7 +164,9 @@ HELPER_BODIES = {
     "task2.step_mean": "sample_prev = add_sigma(mean_theta, self.lookup(self.sigmas, t, x_t), t)",
 }
 HELPER_REPLACE = before(DDPM, "import torch.nn.functional as F\n", "import utils\n") | before(
-    SCHEDULER, "import torch\nfrom torch import nn\n", "from loading import blend\nfrom my_math import add_sigma\n"
+    SCHEDULER,
+    "import torch.nn.functional as F\n",
+    "from loading import blend\nfrom my_math import add_sigma\n",
 )
 
 # `step` makes (B,) of every t, and the methods that it calls take nothing else.

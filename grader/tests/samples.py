@@ -7,30 +7,38 @@ from pathlib import Path
 
 import numpy as np
 
+from grader.judging.findings import unanswered
 from grader.lab import LAB
 from grader.labs import RubricRow
-from grader.records import Check, Diagnosis, Result, Row, Verdict
+from grader.records import Check, Diagnosis, Finding, Result, Row, Verdict
+from grader.sandbox import ProbeFailure
 
 TITLES = {row.id: row.title for row in LAB.rubric}
 
 LATER = "This version of the grader leaves the report to a person."
 
-P_SAMPLE = """checked: the variance of p_sample over 20,000 draws
-expected: 0.00909 (beta-tilde at t = 1)
-got: 0.03222, off by up to 0.0231 at [0, 1] (shape (20000, 2))
-where: p_sample, t = 1, batch of 20000
-hint: Compare the two variances of Sec. 3.2 at small t.
-equation: β̃_t = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β_t"""
-
-CRASH = """RuntimeError: The size of tensor a (64) must match the size of tensor b (2)
-where: ddpm.py:87 in q_sample"""
+VARIANCE = "β̃_t = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β_t"
+P_SAMPLE = Finding(
+    "the variance of p_sample over 20,000 draws",
+    "0.00909 (beta-tilde at t = 1)",
+    "0.03222, off by up to 0.0231 at [0, 1] (shape (20000, 2))",
+    "p_sample, t = 1, batch of 20000",
+    VARIANCE,
+)
+COSINE = Finding("betas of the cosine schedule, T = 1000", "at most 0.999", "1 at t = 999")
+TIMESTEPS = Finding("the timesteps drawn by get_loss_x0", "uniform on 0..9", "1..10")
+CRASH = ProbeFailure(
+    Verdict.CRASHED,
+    "RuntimeError: The size of tensor a (64) must match the size of tensor b (2)",
+    "ddpm.py:87 in q_sample",
+)
 
 BETA = Diagnosis(
     "beta-for-beta-tilde",
     "the variance is β, not the posterior variance β̃",
     "Both appear in Sec. 3.2 and agree at large t. The handout asks for the variance of the posterior "
     "q(x_{t−1} | x_t, x_0).",
-    "β̃_t = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β_t",
+    VARIANCE,
 )
 
 # What a hostile student may put into any text. MARK is what a script that ran would leave behind.
@@ -60,8 +68,8 @@ def untouched() -> Result:
     """The release, handed in as it came."""
 
     def row(line: RubricRow) -> Row:
-        message = f"{line.id.split('.')[1]} still raises NotImplementedError\nwhere: TODO {line.id}"
-        return _lost(Verdict.NOT_IMPLEMENTED, message)(line)
+        message = f"{line.id.split('.')[1]} still raises NotImplementedError"
+        return _unanswered(Verdict.NOT_IMPLEMENTED, message, f"TODO {line.id}")(line)
 
     return _result("412551002", row)
 
@@ -100,33 +108,26 @@ def mixed(folder: Path | None = None) -> Result:
         "task1.p_sample": lambda line: Row.from_checks(
             line.id,
             4,
-            [*_checks(3), Check("variance", Verdict.FAILED, 0, 1, P_SAMPLE)],
+            [*_checks(3), Check.of("variance", 1, P_SAMPLE)],
             diagnosis=BETA,
             remarks=["p_sample takes t as a [B] tensor only"],
         ),
-        "task1.p_sample_loop": _lost(Verdict.TIMEOUT, "p_sample_loop did not answer within 20 s"),
-        "task1.compute_loss": _lost(Verdict.GRADER_ERROR, "The judge of compute_loss failed: KeyError 'eps'"),
-        "task2.add_noise": _lost(Verdict.CRASHED, CRASH),
-        "task2.cosine": _lost(
-            Verdict.FAILED,
-            "checked: betas of the cosine schedule, T = 1000\nexpected: at most 0.999\ngot: 1 at t = 999",
+        "task1.p_sample_loop": _unanswered(Verdict.TIMEOUT, "p_sample_loop did not answer within 20 s"),
+        "task1.compute_loss": _unanswered(Verdict.GRADER_ERROR, "The judge of compute_loss failed: KeyError 'eps'"),
+        "task2.add_noise": _lost(CRASH),
+        "task2.cosine": lambda line: Row.from_checks(
+            line.id, line.points, [Check.of(name, line.points / 2, COSINE) for name in ("values", "noise")]
         ),
-        "task2.step_noise": _lost(Verdict.MISSING, "scheduler.py has no DDPMScheduler.step_predict_noise"),
-        "task2.step_x0": _lost(Verdict.NOT_IMPLEMENTED, "step_predict_x0 still raises NotImplementedError"),
-        "task2.step_mean": _lost(Verdict.OUT_OF_MEMORY, "step_predict_mean went over 3072 MiB"),
-        "task2.loss_mean": _lost(Verdict.SKIPPED, "waits for task2.step_mean"),
+        "task2.step_noise": _unanswered(Verdict.MISSING, "scheduler.py has no DDPMScheduler.step_predict_noise"),
+        "task2.step_x0": _unanswered(Verdict.NOT_IMPLEMENTED, "step_predict_x0 still raises NotImplementedError"),
+        "task2.step_mean": _unanswered(Verdict.OUT_OF_MEMORY, "step_predict_mean went over 3072 MiB"),
+        "task2.loss_mean": _unanswered(Verdict.SKIPPED, "waits for task2.step_mean"),
         "task2.loss_x0": lambda line: Row.from_checks(
             line.id,
             3,
             [
                 Check("target", Verdict.PASSED, 2, 2),
-                Check(
-                    "t-uniform",
-                    Verdict.FAILED,
-                    0,
-                    1,
-                    ("checked: the timesteps drawn by get_loss_x0\nexpected: uniform on 0..9\ngot: 1..10"),
-                ),
+                Check.of("t-uniform", 1, TIMESTEPS),
             ],
         ),
     }
@@ -156,7 +157,7 @@ def hostile(folder: Path | None = None) -> Result:
             1,
             one,
             Diagnosis(one, one, text, text),
-            [Check(one, Verdict.FAILED, 0, 1, f"expected: {text}\ngot: {one}\nhint: {one}")],
+            [Check.of(one, 1, Finding(one, text, one, one, text))],
             [one, "../../etc/passwd", "/etc/passwd", "fake.png"],
             [one, text],
         )
@@ -212,7 +213,11 @@ def _checks(points: float = 4) -> list[Check]:
     return [Check(name, Verdict.PASSED, most, most) for name, most in parts.items()]
 
 
-def _lost(verdict: Verdict, message: str) -> Callable[[RubricRow], Row]:
+def _unanswered(verdict: Verdict, message: str, where: str = "") -> Callable[[RubricRow], Row]:
+    return _lost(ProbeFailure(verdict, message, where))
+
+
+def _lost(failure: ProbeFailure) -> Callable[[RubricRow], Row]:
     return lambda line: Row.from_checks(
-        line.id, line.points, [Check(name, verdict, 0, line.points / 2, message) for name in ("values", "noise")]
+        line.id, line.points, [unanswered(name, line.points / 2, failure) for name in ("values", "noise")]
     )

@@ -58,8 +58,8 @@ def make_run(lab, folder, predictor, mode, seed):
     folder.mkdir(parents=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = lab.checkpoint.build(config(predictor, mode))
-    lab.checkpoint.save(folder / "last.ckpt", module, {"step": STEP}, {})
+        module = lab.engine.checkpoint.build(config(predictor, mode))
+    lab.engine.checkpoint.save(folder / "last.ckpt", module, {"step": STEP}, {})
     (folder / "config.json").write_text(json.dumps(module.config))
     (folder / "loss.csv").write_text("step,loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(STEP)))
     samples = some_images(8, seed)

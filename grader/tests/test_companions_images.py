@@ -10,12 +10,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-from PIL import Image
-
-from grader import cli
-from grader.judging.bench import Bench
-from grader.judging.made_up import Case
-from grader.lab import LAB
 from grader.lab.checks.companions_images import judge_diffusers_parity
 from grader.lab.diagnosis import CATALOGUE
 from grader.lab.made_up.mistakes_companions_images import (
@@ -27,6 +21,12 @@ from grader.lab.made_up.mistakes_companions_images import (
     STYLES,
     WITHOUT_FILE,
 )
+from PIL import Image
+
+from grader import cli
+from grader.judging.bench import Bench
+from grader.judging.made_up import Case
+from grader.lab import LAB
 from grader.lab.release import release
 from grader.records import Verdict
 from grader.sandbox import Answer
@@ -217,17 +217,22 @@ class TestTheLab:
         assert all((out[i] - out[j]).abs().max() > 1e-3 for i, j in itertools.combinations(range(4), 2))
         torch.testing.assert_close(network(x, 5), network(x, 5, torch.full((4,), 3)))
 
+    def test_a_network_that_is_built_asks_for_no_module_any_more(self, lab, monkeypatch):
+        network = lab.network.UNet(8, 32, [1], [], 1, 0.0, 1, num_classes=3)
+        monkeypatch.setitem(sys.modules, "companions", None)  # an import of it would fail
+        assert network(torch.zeros(2, 1, 8, 8), 5, torch.tensor([0, 1])).shape == (2, 1, 8, 8)
+
     def test_a_checkpoint_of_a_network_with_classes_comes_back(self, lab, tmp_path):
         scheduler, _ = self.images(lab)
         module = lab.model.DiffusionModule(lab.network.UNet(8, 32, [1], [], 1, 0.0, 1, num_classes=3), scheduler)
-        lab.checkpoint.save(tmp_path / "last.ckpt", module, {"step": 1}, {})
-        again, _ = lab.checkpoint.load_for_sampling(tmp_path / "last.ckpt", torch.device("cpu"))
+        lab.engine.checkpoint.save(tmp_path / "last.ckpt", module, {"step": 1}, {})
+        again, _ = lab.engine.checkpoint.load_for_sampling(tmp_path / "last.ckpt", torch.device("cpu"))
         assert again.network.num_classes == 3
         assert "num_classes" not in lab.network.UNet(8, 32, [1], [], 1).config  # as in checkpoints of before
 
     def test_parity_with_diffusers_holds_and_is_told(self, lab, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["parity.py", "--out", str(tmp_path / "parity.png"), "--num_images", "2"])
-        assert lab.errors.run_script(lab.parity.main) == 0
+        assert lab.engine.errors.run_script(lab.parity.main) == 0
         out = capsys.readouterr().out
         assert [line.split("  ")[0] for line in out.splitlines() if "within" in line] == [
             "betas, linear, relative",
@@ -246,7 +251,7 @@ class TestTheLab:
             "diffusers_schedulers",
             lambda scheduler: (DDPMScheduler(100), DDIMScheduler(100, timestep_spacing="trailing")),
         )
-        assert lab.errors.run_script(lab.parity.main) == 1
+        assert lab.engine.errors.run_script(lab.parity.main) == 1
         captured = capsys.readouterr()
         assert captured.out.count("MORE THAN 0.001") == 2
         assert "the lab and the library do not agree" in captured.err
@@ -254,7 +259,7 @@ class TestTheLab:
     def test_without_diffusers_the_command_says_what_to_install(self, lab, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "diffusers", None)
         monkeypatch.setattr(sys, "argv", ["parity.py"])
-        assert lab.errors.run_script(lab.parity.main) == 1
+        assert lab.engine.errors.run_script(lab.parity.main) == 1
         assert "pip install diffusers" in capsys.readouterr().err
 
 
@@ -310,7 +315,8 @@ class TestRunsOnSmallImages:
     def trained(self, lab, tmp_path, monkeypatch):
         write_mnist(tmp_path / "data", 12)
         monkeypatch.setattr(lab.dataset, "CACHE", tmp_path / "cache")
-        options, contents = lab.train.read_options(
+        options, contents = lab.engine.commands.training_options(
+            "",
             [
                 "--dataset",
                 "mnist",
@@ -340,14 +346,12 @@ class TestRunsOnSmallImages:
                 "2",
                 "--results_dir",
                 str(tmp_path / "results"),
-            ]
+            ],
         )
-        run = lab.train.Run(options, contents)
-        run.train()
-        return run.folder / "last.ckpt"
+        return lab.train.train(options, contents) / "last.ckpt"
 
     def test_a_grey_data_set_has_one_channel_and_classes(self, lab, trained):
-        config = lab.checkpoint.read(trained)["config"]
+        config = lab.engine.checkpoint.read(trained)["config"]
         assert (config["network"]["image_channels"], config["network"]["num_classes"]) == (1, 10)
         about = json.loads((trained.parent / "config.json").read_text())
         assert about["classes"][3] == "3 - three"
@@ -385,7 +389,7 @@ class TestRunsOnSmallImages:
             (("a", "--every", "2", "--traj"), "leave --every or --traj out"),
             (("a", "--use_cfg", "--class_label", "10"), "the classes are 0 to 9"),
         ):
-            with pytest.raises(lab.errors.LabError, match=said):
+            with pytest.raises(lab.engine.errors.LabError, match=said):
                 draw(*arguments)
 
     def test_the_gallery_has_all_its_pictures(self, lab, trained, tmp_path, monkeypatch, capsys):
@@ -404,7 +408,7 @@ class TestRunsOnSmallImages:
                 "cpu",
             ],
         )
-        assert lab.errors.run_script(lab.gallery.main) == 0
+        assert lab.engine.errors.run_script(lab.gallery.main) == 0
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
             "alpha_bar.png",
             "fast.png",
@@ -426,7 +430,9 @@ class TestRunsOnSmallImages:
         assert labels.tolist() == [0] * 5 + [1] * 4 + [2] * 5
 
     def test_what_does_not_go_together_is_refused(self, lab):
-        with pytest.raises(lab.errors.LabError, match="--image_channels 1 is for mnist, fashion_mnist; cifar10 is in"):
-            lab.train.read_options(["--dataset", "cifar10", "--image_channels", "1"])
-        with pytest.raises(lab.errors.LabError, match="--plain knows no class labels and no single channel"):
-            lab.train.read_options(["--plain", "--use_cfg"])
+        with pytest.raises(
+            lab.engine.errors.LabError, match="--image_channels 1 is for mnist, fashion_mnist; cifar10 is in"
+        ):
+            lab.engine.commands.training_options("", ["--dataset", "cifar10", "--image_channels", "1"])
+        with pytest.raises(lab.engine.errors.LabError, match="--plain knows no class labels and no single channel"):
+            lab.engine.commands.training_options("", ["--plain", "--use_cfg"])

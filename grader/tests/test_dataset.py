@@ -56,27 +56,27 @@ def test_images_are_uint8_of_the_asked_size_and_at_most_so_many_of_each_class(la
 def test_the_resize_is_antialiased(lab):
     fine = np.zeros((64, 64, 3), np.uint8)
     fine[::2] = 255  # lines one pixel wide: every fourth pixel alone would be black or white
-    small = lab.images.to_square(Image.fromarray(fine), 16)
+    small = lab.engine.images.to_square(Image.fromarray(fine), 16)
     assert 100 < small.min() <= small.max() < 155
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
 def test_images_of_every_mode_and_shape_become_square_rgb(lab, mode):
-    assert lab.images.to_square(picture(1, (30, 20), mode), 8).shape == (3, 8, 8)
+    assert lab.engine.images.to_square(picture(1, (30, 20), mode), 8).shape == (3, 8, 8)
 
 
 def test_a_grey_image_has_three_equal_channels(lab):
-    red, green, blue = lab.images.to_square(picture(1, mode="L"), 8)
+    red, green, blue = lab.engine.images.to_square(picture(1, mode="L"), 8)
     assert (red == green).all()
     assert (red == blue).all()
 
 
 def test_values_go_to_the_network_s_range_and_back(lab):
     values = torch.arange(256, dtype=torch.uint8)
-    x = lab.images.to_network(values)
+    x = lab.engine.images.to_network(values)
     assert (x.min().item(), x.max().item()) == (-1, 1)
-    assert torch.equal(lab.images.to_pixels(x), values)
-    assert lab.images.to_pixels(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
+    assert torch.equal(lab.engine.images.to_pixels(x), values)
+    assert lab.engine.images.to_pixels(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
 
 
 def test_no_image_is_decoded_twice(lab, afhq, monkeypatch):
@@ -126,12 +126,12 @@ def test_a_broken_image_is_named_and_left_out_every_time(lab, tmp_path, capsys):
 def test_many_broken_images_are_an_error(lab, afhq):
     for path in (afhq / "train" / "dog").iterdir():
         path.write_bytes(b"<html>404</html>")
-    with pytest.raises(lab.errors.LabError, match=r"(?s)4 of 12 images in .* too many to go on without"):
+    with pytest.raises(lab.engine.errors.LabError, match=r"(?s)4 of 12 images in .* too many to go on without"):
         lab.dataset.training_images("afhq", afhq, 16)
 
 
 def test_a_wrong_layout_says_what_is_expected(lab, tmp_path):
-    error = lab.errors.LabError
+    error = lab.engine.errors.LabError
     with pytest.raises(error, match=r"train is not there. Expected are train/ and val/ with one folder each"):
         lab.dataset.training_images("afhq", tmp_path, 16)
     make_afhq(tmp_path / "afhq")
@@ -156,8 +156,8 @@ def test_eval_is_made_once_from_all_validation_images(lab, afhq):
     lab.dataset.make_eval("afhq", afhq, 16)
     assert (target / "00000.png").stat().st_mtime_ns == when
     made = np.asarray(Image.open(target / "00000.png"))
-    assert (made.transpose(2, 0, 1) == lab.images.read_image(afhq / "val" / "cat" / "0.jpg", 16)).all()
-    with pytest.raises(lab.errors.LabError, match=r"eval is there already, .* delete that folder"):
+    assert (made.transpose(2, 0, 1) == lab.engine.images.read_image(afhq / "val" / "cat" / "0.jpg", 16)).all()
+    with pytest.raises(lab.engine.errors.LabError, match=r"eval is there already, .* delete that folder"):
         lab.dataset.make_eval("afhq", afhq, 8)
     assert sorted(path.name for path in afhq.iterdir()) == ["eval", "train", "val"]
 
@@ -190,15 +190,15 @@ def test_mnist_is_read_by_torchvision_and_made_rgb(lab, tmp_path, packed):
 
 def test_every_image_comes_once_an_epoch_in_an_order_that_seed_and_step_fix(lab):
     def batches(seed):
-        stream = lab.dataset.Shuffled(10, 4, seed)
+        stream = lab.engine.data.Shuffled(10, 4, seed)
         return torch.cat([stream.batch(step) for step in range(5)])
 
     assert sorted(batches(0)[:10].tolist()) == sorted(batches(0)[10:].tolist()) == list(range(10))
     assert torch.equal(batches(0), batches(0))
     assert not torch.equal(batches(0), batches(1))
     assert not torch.equal(batches(0)[:10], batches(0)[10:])
-    assert torch.equal(lab.dataset.Shuffled(10, 4, 0).batch(3), batches(0)[12:16])  # a resumed run begins here
-    assert len(lab.dataset.Shuffled(3, 8, 0).batch(5)) == 8  # more images in a batch than there are
+    assert torch.equal(lab.engine.data.Shuffled(10, 4, 0).batch(3), batches(0)[12:16])  # a resumed run begins here
+    assert len(lab.engine.data.Shuffled(3, 8, 0).batch(5)) == 8  # more images in a batch than there are
 
 
 class Server:
@@ -259,7 +259,7 @@ def archive(tmp_path):
 def test_an_interrupted_download_goes_on_where_it_stopped(lab, tmp_path, archive, capsys):
     half = len(archive) // 2
     with Server(archive, limits=[half, 100]) as server:
-        lab.download.fetch_afhq(tmp_path / "data" / "afhq", server.url, COUNTS, wait_s=0)
+        lab.engine.download.fetch_afhq(tmp_path / "data" / "afhq", server.url, COUNTS, wait_s=0)
     assert server.requests == [None, f"bytes={half}-", f"bytes={half + 100}-"]
     assert (tmp_path / "data" / "afhq.zip").read_bytes() == archive
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["afhq", "afhq.zip"]
@@ -271,42 +271,44 @@ def test_an_interrupted_download_goes_on_where_it_stopped(lab, tmp_path, archive
 
 
 def test_a_server_without_ranges_begins_anew_and_a_later_call_resumes(lab, tmp_path, archive, monkeypatch):
-    monkeypatch.setattr(lab.download, "ATTEMPTS", 1)
+    monkeypatch.setattr(lab.engine.download, "ATTEMPTS", 1)
     target = tmp_path / "afhq.zip"
     with Server(archive, limits=[1000]) as server:
-        with pytest.raises(lab.errors.LabError, match=r"could not be fetched .* Run this again to go on from where"):
-            lab.download.download(server.url, target, 0)
-        lab.download.download(server.url, target, 0)
+        with pytest.raises(
+            lab.engine.errors.LabError, match=r"could not be fetched .* Run this again to go on from where"
+        ):
+            lab.engine.download.download(server.url, target, 0)
+        lab.engine.download.download(server.url, target, 0)
     assert server.requests == [None, "bytes=1000-"]
     assert target.read_bytes() == archive
     for version in ('"v1"', '"v0"'):  # killed after the last byte; and the file on the server was changed since
         target.rename(tmp_path / "afhq.zip.partial")
         (tmp_path / "afhq.zip.partial.json").write_text(json.dumps({"version": version}))
         with Server(archive) as server:
-            lab.download.download(server.url, target, 0)
+            lab.engine.download.download(server.url, target, 0)
         assert target.read_bytes() == archive
 
 
 def test_an_archive_put_there_by_hand_is_used_and_a_complete_folder_needs_none(lab, tmp_path, archive):
     (tmp_path / "afhq.zip").write_bytes(archive)
     nowhere = "http://127.0.0.1:9/afhq.zip"
-    lab.download.fetch_afhq(tmp_path / "afhq", nowhere, COUNTS)
+    lab.engine.download.fetch_afhq(tmp_path / "afhq", nowhere, COUNTS)
     (tmp_path / "afhq.zip").unlink()
-    lab.download.fetch_afhq(tmp_path / "afhq", nowhere, COUNTS)
+    lab.engine.download.fetch_afhq(tmp_path / "afhq", nowhere, COUNTS)
 
 
 def test_what_is_no_archive_or_not_all_of_it_is_an_error_that_says_what_to_do(lab, tmp_path, archive):
-    error = lab.errors.LabError
+    error = lab.engine.errors.LabError
     with Server(b"<html>moved</html>") as server, pytest.raises(error, match="is no ZIP archive: the address may"):
-        lab.download.fetch_afhq(tmp_path / "afhq", server.url, COUNTS, wait_s=0)
+        lab.engine.download.fetch_afhq(tmp_path / "afhq", server.url, COUNTS, wait_s=0)
     assert list(tmp_path.glob("afhq.zip*")) == []
     with pytest.raises(error, match=r"could not be fetched .* or fetch the archive with a browser, save it as"):
-        lab.download.fetch_afhq(tmp_path / "afhq", "http://127.0.0.1:9/afhq.zip", COUNTS, wait_s=0)
+        lab.engine.download.fetch_afhq(tmp_path / "afhq", "http://127.0.0.1:9/afhq.zip", COUNTS, wait_s=0)
     (tmp_path / "afhq.zip").write_bytes(archive)
     more = {**COUNTS, "val": {"cat": 5, "dog": 4, "wild": 4}}
     with pytest.raises(error, match=r"too few or too many images: val/cat has 4 of 5"):
-        lab.download.fetch_afhq(tmp_path / "afhq", "", more)
+        lab.engine.download.fetch_afhq(tmp_path / "afhq", "", more)
     damaged = tmp_path / "afhq" / "train" / "cat" / "0.jpg"
     damaged.write_bytes(damaged.read_bytes()[:200])
     with pytest.raises(error, match=rf"1 images cannot be opened, {damaged} the first"):
-        lab.download.fetch_afhq(tmp_path / "afhq", "", COUNTS)
+        lab.engine.download.fetch_afhq(tmp_path / "afhq", "", COUNTS)

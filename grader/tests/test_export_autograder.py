@@ -12,12 +12,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from grader.output.formats.autograde import LATE, RUNNING, STOPPED, Layout, read_name, read_settings, sandbox_kind
+from grader.output.formats.autograder import requirements, write_autograder
 
 from grader import cli
 from grader.lab import LAB
 from grader.lab.release import release
-from grader.output.formats.autograde import LATE, RUNNING, STOPPED, Layout, read_name, read_settings, sandbox_kind
-from grader.output.formats.autograder import requirements, write_autograder
 from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
 from grader.tests.test_export_gradescope import SCHEMA
 from grader.tools.builder import build, pack

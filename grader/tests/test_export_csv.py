@@ -5,11 +5,11 @@ import io
 import shutil
 
 import pytest
+from grader.output.formats.lms import to_csv
+from grader.output.formats.manual import with_manual
 
 from grader import cli
 from grader.lab import LAB
-from grader.output.formats.lms import to_csv
-from grader.output.formats.manual import with_manual
 from grader.records import Verdict
 from grader.tests import samples
 

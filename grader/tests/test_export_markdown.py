@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 import cmarkgfm
 import pytest
 from cmarkgfm.cmark import Options
+from grader.output.formats.annotations import command, to_commands
 
 from grader import cli
 from grader.errors import UsageError
 from grader.lab.release import release_halves
-from grader.output.formats.annotations import command, to_commands
 from grader.output.formats.markdown import LIMIT, code, code_block, prose, to_markdown
 from grader.records import Diagnosis, Result, Row, Verdict
 from grader.tests import samples

@@ -1,6 +1,8 @@
-"""The fast loops compute what the plain ones compute: losses and samples of both, to stated tolerances."""
+"""The default loops compute what the plain ones compute: losses and samples of both, to stated tolerances."""
 
+import os
 import platform
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -13,7 +15,9 @@ from grader.tests.memory import faults_of_new_tensors
 
 T = 10
 PREDICTORS = ["noise", "x0", "mean"]
-OPTIONS = SimpleNamespace(batch_size=4, lr=2e-4, warmup_steps=2, seed=0, ema=0.0, workers=0)
+OPTIONS = SimpleNamespace(
+    batch_size=4, lr=2e-4, warmup_steps=2, seed=0, ema=0.0, workers=0, checkpoint_every=100, sample_every=100
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +50,50 @@ def images():
     return make_images()
 
 
-def losses_of(trainer, steps):
+class Steps:
+    """What train.py's loop asks of a run, without a folder."""
+
+    def __init__(self, lab, module, plan, options, count):
+        self.scaler, self.average = plan.scaler(), lab.engine.fast.Average(module.network, options.ema)
+        self.count, self.losses = count, []
+
+    def steps(self):
+        return range(self.count)
+
+    def log(self, loss):
+        self.losses.append(loss.item())
+
+    def is_due(self, every):
+        return False
+
+
+def run_of(lab, module, images, plan, options=OPTIONS, count=10):
+    """The run of so many steps of train.py's own loop, done."""
+    plan = lab.engine.fast.prepare(module, plan, options.batch_size)
+    optimizer = torch.optim.Adam(module.network.parameters(), lr=options.lr, fused=plan.fused)
+    if plan.plain:
+        batches = lab.engine.data.Decoded(images, 8, options, plan.device)
+    else:
+        batches = lab.engine.data.OnDevice(images, options, plan.device)
+    run = Steps(lab, module, plan, options, count)
     torch.manual_seed(3)
-    for step in range(steps):
-        trainer.step(step)
-    return torch.tensor(trainer.take_losses())
+    lab.train.train_steps(module, batches, optimizer, run, options)
+    return run
+
+
+def losses_of(*arguments, **options):
+    return torch.tensor(run_of(*arguments, **options).losses)
 
 
 def plans(lab):
     cpu = torch.device("cpu")
     return {
-        "float32": lab.fast.choose(cpu, float32=True),
-        "float32 for sampling": lab.fast.choose(cpu, training=False, float32=True),
-        "bfloat16": lab.fast.Plan(cpu, torch.bfloat16, fused=True),
-        "bfloat16 for sampling": lab.fast.Plan(cpu, torch.bfloat16, frozen=True),
-        "channels_last": lab.fast.Plan(cpu, torch.bfloat16, channels_last=True, fused=True),
+        "plain": lab.engine.fast.choose(cpu, plain=True),
+        "float32": lab.engine.fast.choose(cpu, float32=True),
+        "float32 for sampling": lab.engine.fast.choose(cpu, training=False, float32=True),
+        "bfloat16": lab.engine.fast.Plan(cpu, torch.bfloat16, fused=True),
+        "bfloat16 for sampling": lab.engine.fast.Plan(cpu, torch.bfloat16, frozen=True),
+        "channels_last": lab.engine.fast.Plan(cpu, torch.bfloat16, channels_last=True, fused=True),
     }
 
 
@@ -69,8 +102,8 @@ def plans(lab):
 @pytest.mark.parametrize(("name", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.02), ("channels_last", 0.02)])
 @pytest.mark.parametrize("predictor", PREDICTORS)
 def test_training_has_the_losses_of_the_plain_loop(lab, images, predictor, name, tolerance):
-    slow = losses_of(lab.plain.PlainTrainer(make_module(lab, predictor), images, OPTIONS), 10)
-    quick = losses_of(lab.fast.FastTrainer(make_module(lab, predictor), images, OPTIONS, plans(lab)[name]), 10)
+    slow = losses_of(lab, make_module(lab, predictor), images, plans(lab)["plain"])
+    quick = losses_of(lab, make_module(lab, predictor), images, plans(lab)[name])
     torch.testing.assert_close(quick, slow, rtol=tolerance, atol=0)
     assert len(set(slow.tolist())) == 10
 
@@ -83,7 +116,7 @@ def trained(lab):
     for predictor in PREDICTORS:
         modules[predictor] = make_module(lab, predictor)
         faster = SimpleNamespace(**{**vars(OPTIONS), "lr": 2e-3})
-        losses_of(lab.plain.PlainTrainer(modules[predictor], smooth, faster), 20)
+        losses_of(lab, modules[predictor], smooth, plans(lab)["plain"], faster, count=20)
         modules[predictor].eval().requires_grad_(False)
     return modules
 
@@ -106,116 +139,166 @@ def test_samples_are_those_of_the_plain_loop(lab, trained, predictor, name, tole
     plan = plans(lab)[name]
     quick_module = make_module(lab, predictor).eval()
     quick_module.load_state_dict(trained[predictor].state_dict())
-    lab.fast.prepare(quick_module.network, plan)
-    quick, _ = lab.fast.sample(quick_module, [0, 1, 2], 0, plan, 3)
-    with lab.noise.OneStreamPerImage(0, [0, 1, 2], (3, 8, 8), plan.device):
-        slow = lab.plain.sample(trained[predictor], 3)
+    lab.engine.fast.prepare(quick_module, plan, 3)
+    quick, _ = lab.sampling.sample(quick_module, lab.engine.noise.streams(quick_module, 0, [0, 1, 2]))
+    with lab.engine.noise.OneStreamPerImage(0, [0, 1, 2], (3, 8, 8), plan.device):
+        slow = trained[predictor].sample(3)
     assert (quick - slow).square().mean().sqrt() < tolerance
     assert slow.square().mean().sqrt() > 0.2
 
 
 def test_plain_attention_is_attention(lab):
     q, k, v = torch.randn(3, 2, 5, 4)
-    torch.testing.assert_close(lab.plain.attention_by_products(q, k, v), lab.module.attention(q, k, v))
+    torch.testing.assert_close(lab.engine.plain.attention_by_products(q, k, v), lab.module.attention(q, k, v))
     module = make_module(lab)
-    lab.plain.use_plain_attention(module.network)
+    lab.engine.fast.prepare(module, plans(lab)["plain"], 2)
     used = [block.attend for block in module.network.modules() if isinstance(block, lab.module.AttentionBlock)]
     assert len(used) > 2
-    assert set(used) == {lab.plain.attention_by_products}
+    assert set(used) == {lab.engine.plain.attention_by_products}
+
+
+@pytest.mark.parametrize("script", ["train.py", "sampling.py"])
+def test_the_loops_are_short_enough_to_be_read(script):
+    assert len((SOLUTIONS / "image_diffusion_todo" / script).read_text().splitlines()) <= 130
+
+
+def test_no_private_name_of_torch_is_used():
+    for path in (SOLUTIONS / "image_diffusion_todo").rglob("*.py"):
+        assert re.findall(r"\btorch(?:\.\w+)*\._[a-z]\w*|\._compiled\w+", path.read_text()) == [], path.name
 
 
 def test_preparing_changes_no_name_and_no_number(lab):
     module = make_module(lab)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    lab.fast.prepare(module.network, plans(lab)["channels_last"])
+    lab.engine.fast.prepare(module, plans(lab)["channels_last"], 2)
     after = module.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_frozen_weights_are_rounded_once_but_for_the_first_and_last_layer(lab):
-    network, plan = make_module(lab).network, plans(lab)["bfloat16 for sampling"]
-    lab.fast.prepare(network, plan)
-    for name, layer in network.named_modules():
+    module = make_module(lab)
+    lab.engine.fast.prepare(module, plans(lab)["bfloat16 for sampling"], 2)
+    for name, layer in module.network.named_modules():
         if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
             rounded = name.split(".")[0] not in ("head", "tail")
             assert layer.weight.dtype == (torch.bfloat16 if rounded else torch.float32), name
-    trained = make_module(lab).network
-    lab.fast.prepare(trained, plans(lab)["bfloat16"])
+    trained = make_module(lab)
+    lab.engine.fast.prepare(trained, plans(lab)["bfloat16"], 2)
     assert {parameter.dtype for parameter in trained.parameters()} == {torch.float32}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_on_a_cpu_memory_stays_with_the_process(lab):
-    lab.fast.prepare(make_module(lab).network, plans(lab)["float32"])
+    lab.engine.fast.prepare(make_module(lab), plans(lab)["float32"], 2)
     assert faults_of_new_tensors() < 20_000  # without, 98,000
 
 
 def test_the_first_and_last_layer_compute_in_float32(lab):
     """Else the mean predictor, whose output is nearly its input, could not be better than bfloat16's 8 bits."""
-    module, plan = make_module(lab), plans(lab)["bfloat16"]
-    lab.fast.prepare(module.network, plan)
+    network = make_module(lab).network
+    network.inner_dtype = torch.bfloat16
     seen = {}
-    for name in ("head", "tail"):
+    for name, layer in (("head", network.head), ("inside", network.down[0]), ("tail", network.tail)):
 
         def look(layer, inputs, output, name=name):
-            seen[name] = output.dtype
+            seen[name] = inputs[0].dtype, output.dtype
 
-        getattr(module.network, name).register_forward_hook(look)
-    with plan.autocast():
-        out = module.network(torch.randn(2, 3, 8, 8), torch.tensor([1, 2]))
-    assert seen == {"head": torch.bfloat16, "tail": torch.float32}
+        layer.register_forward_hook(look)
+    out = network(torch.randn(2, 3, 8, 8), torch.tensor([1, 2]))
+    exact, rounded = (torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)
+    assert seen == {"head": exact, "inside": rounded, "tail": exact}
     assert out.dtype == torch.float32
 
 
 def test_averaged_weights_follow_and_are_only_there_where_asked_for(lab, images):
-    trainer = lab.fast.FastTrainer(make_module(lab), images, SimpleNamespace(**{**vars(OPTIONS), "ema": 0.9}))
-    first = trainer.parameters[0].detach().clone()
-    losses_of(trainer, 1)
-    now = trainer.parameters[0].detach().clone()
-    expected = 0.1 * first + 0.9 * now  # step 0: decay (1 + 0) / (10 + 0)
-    torch.testing.assert_close(trainer.average[0], expected)
-    with trainer.averaged():
-        torch.testing.assert_close(trainer.parameters[0].detach(), expected)
-    assert torch.equal(trainer.parameters[0], now)
-
-
-def test_what_cannot_be_compiled_runs_uncompiled(lab, capsys):
     module = make_module(lab)
+    weight = module.network.head.weight
+    first = weight.detach().clone()
+    options = SimpleNamespace(**{**vars(OPTIONS), "ema": 0.9})
+    average = run_of(lab, module, images, plans(lab)["float32"], options, count=1).average
+    now = weight.detach().clone()
+    expected = 0.1 * first + 0.9 * now  # step 0: decay (1 + 0) / (10 + 0)
+    torch.testing.assert_close(average.weights["head.weight"], expected)
+    with average.in_place():
+        torch.testing.assert_close(weight.detach(), expected)
+    assert torch.equal(weight, now)
+    assert run_of(lab, module, images, plans(lab)["float32"], count=1).average.weights == {}
 
-    def refuse(*arguments, **named):
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_cannot_be_compiled_runs_uncompiled(lab, capsys, monkeypatch):
+    network = (module := make_module(lab)).network
+
+    def refuse(graph, inputs):
         raise RuntimeError("no compiler on this machine\nand more")
 
-    module.network._compiled_call_impl = refuse
-    plan = lab.fast.compiles(module, lab.fast.Plan(torch.device("cpu"), compiled=True), 2, training=True)
-    assert not plan.compiled
-    assert capsys.readouterr().err == "not compiled: RuntimeError: no compiler on this machine\n"
-    assert module.network(torch.zeros(2, 3, 8, 8), 0).shape == (2, 3, 8, 8)
-    assert all(parameter.grad is None for parameter in module.network.parameters())
+    monkeypatch.setattr(network, "compile", lambda **_: torch.nn.Module.compile(network, backend=refuse))
+    try:
+        plan = lab.engine.fast.prepare(module, lab.engine.fast.Plan(torch.device("cpu"), compiled=True), 2)
+        assert not plan.compiled
+        assert capsys.readouterr().err.startswith("not compiled: BackendCompilerFailed: ")
+        assert network(torch.zeros(2, 3, 8, 8), 0).shape == (2, 3, 8, 8)
+        assert all(parameter.grad is None for parameter in network.parameters())
+    finally:
+        torch.compiler.set_stance("default")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_network_is_one_graph_also_with_mixed_precision(lab):
+    network = make_module(lab).network
+    x, t = torch.randn(2, 3, 8, 8), torch.tensor([1, 2])
+    network.inner_dtype = torch.bfloat16
+    expected = network(x, t)
+    network.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(network(x, t), expected)
 
 
 def test_the_warm_up_of_the_learning_rate(lab):
-    rates = [lab.fast.warmed_up(step, 2e-4, 200) for step in (0, 99, 199, 200, 100_000)]
+    rates = [lab.train.warmed_up(step, 2e-4, 200) for step in (0, 99, 199, 200, 100_000)]
     assert rates == pytest.approx([1e-6, 1e-4, 2e-4, 2e-4, 2e-4])
-    assert lab.fast.warmed_up(0, 2e-4, 0) == 2e-4
+    assert lab.train.warmed_up(0, 2e-4, 0) == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"), [("fpu avx512f avx512_bf16", True), ("fpu amx_tile", True), ("fpu avx512f", False)]
+)
+def test_bfloat16_pays_on_a_cpu_that_has_it(lab, tmp_path, flags, has):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert lab.engine.fast.cpu_has_bf16(tmp_path / "cpuinfo") is has
+    assert not lab.engine.fast.cpu_has_bf16(tmp_path / "no such file")
+
+
+def test_the_plain_loop_is_a_textbook_s(lab):
+    """Full precision, PyTorch's own Adam, losses that are read at once."""
+    module = make_module(lab)
+    plan = lab.engine.fast.prepare(module, plans(lab)["plain"], 2)
+    assert str(plan) == "cpu: float32, plain"
+    assert module.network.inner_dtype is None
+    assert plan.fused is None
+    losses = lab.engine.runs.Losses(plan)
+    losses.add(torch.tensor(0.5))
+    assert losses.kept == [0.5]
 
 
 def test_a_device_that_is_not_there_is_an_error_that_says_so(lab):
-    error = lab.errors.LabError
+    error = lab.engine.errors.LabError
     with pytest.raises(error, match="'gpu' is no device; known are cpu, cuda, cuda:1"):
-        lab.errors.device_named("gpu")
+        lab.engine.errors.device_named("gpu")
     with pytest.raises(error, match=r"cuda:9 was asked for, and torch .* sees \d GPUs"):
-        lab.errors.device_named("cuda:9")
-    assert lab.errors.device_named("cpu") == torch.device("cpu")
+        lab.engine.errors.device_named("cuda:9")
+    assert lab.engine.errors.device_named("cpu") == torch.device("cpu")
 
 
 def test_people_s_mistakes_are_a_line_and_bugs_a_traceback(lab, capsys):
     def fail(error):
         raise error
 
-    run = lab.errors.run_script
+    run = lab.engine.errors.run_script
     assert run(lambda: None) == 0
-    assert run(lambda: fail(lab.errors.LabError("try that"))) == 1
+    assert run(lambda: fail(lab.engine.errors.LabError("try that"))) == 1
     assert run(lambda: fail(OSError(28, "No space left on device"))) == 1
     assert run(lambda: fail(torch.OutOfMemoryError("CUDA out of memory"))) == 1
     assert run(lambda: fail(KeyboardInterrupt())) == 130
@@ -251,7 +334,7 @@ def test_the_benchmark_shows_both_loops_side_by_side():
         cwd=SOLUTIONS / "image_diffusion_todo",
         capture_output=True,
         text=True,
-        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # beside other programs, threads would wait for each other
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -265,6 +348,6 @@ def test_the_benchmark_shows_both_loops_side_by_side():
 @pytest.mark.gpu
 def test_the_gpu_s_plan_has_the_losses_of_the_plain_loop_on_the_gpu(lab, images):
     gpu = torch.device("cuda")
-    slow = losses_of(lab.plain.PlainTrainer(make_module(lab).to(gpu), images, OPTIONS), 10)
-    quick = losses_of(lab.fast.FastTrainer(make_module(lab).to(gpu), images, OPTIONS), 10)
+    slow = losses_of(lab, make_module(lab).to(gpu), images, lab.engine.fast.choose(gpu, plain=True))
+    quick = losses_of(lab, make_module(lab).to(gpu), images, lab.engine.fast.choose(gpu))
     torch.testing.assert_close(quick, slow, rtol=0.02, atol=0)

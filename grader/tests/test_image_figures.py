@@ -52,7 +52,7 @@ def run(lab, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(
             sys, "argv", ["figures.py", str(tmp_path / "results"), "--out", str(tmp_path / "out"), *arguments]
         )
-        code = lab.errors.run_script(lab.figures.main)
+        code = lab.engine.errors.run_script(lab.figures.main)
         return code, *capsys.readouterr()
 
     return figures
@@ -140,13 +140,13 @@ def test_without_results_it_fails_and_says_so(run, tmp_path):
 
 def test_curves_are_cut_and_smoothed(lab, tmp_path):
     path = tmp_path / "loss.csv"
-    lab.curves.append(path, 0, [4.0, 2.0])
-    lab.curves.append(path, 2, [0.1, 7.0])
-    lab.curves.keep_before(path, 3)
-    steps, losses = lab.curves.read(path)
+    lab.engine.curves.append(path, 0, [4.0, 2.0])
+    lab.engine.curves.append(path, 2, [0.1, 7.0])
+    lab.engine.curves.keep_before(path, 3)
+    steps, losses = lab.engine.curves.read(path)
     assert steps.tolist() == [0, 1, 2]
     assert losses.tolist() == [4.0, 2.0, 0.1]
-    np.testing.assert_allclose(lab.curves.smooth(losses, 2), [4.0, 3.0, 1.05])
+    np.testing.assert_allclose(lab.engine.curves.smooth(losses, 2), [4.0, 3.0, 1.05])
     path.write_text(path.read_text() + "3,0.")  # killed while it was writing
-    lab.curves.keep_before(path, 3)
-    assert len(lab.curves.read(path)[0]) == 3
+    lab.engine.curves.keep_before(path, 3)
+    assert len(lab.engine.curves.read(path)[0]) == 3

@@ -56,16 +56,37 @@ def test_schedules_are_those_of_diffusers(lab, mode, theirs):
     other = DiffusersScheduler(1000, beta_start=1e-4, beta_end=0.02, beta_schedule=theirs)
     torch.testing.assert_close(ours.betas, other.betas, rtol=1e-3, atol=1e-7)  # theirs are made in float32
     torch.testing.assert_close(ours.alphas_cumprod, other.alphas_cumprod, rtol=1e-3, atol=1e-6)
-    assert ours.betas.shape == ours.alphas.shape == ours.sigmas.shape == (1000,)
+    assert ours.betas.shape == ours.alphas.shape == ours.alphas_cumprod.shape == (1000,)
     assert ours.timesteps.tolist() == list(range(999, -1, -1))
 
 
+@pytest.mark.parametrize("predictor", PREDICTORS)
 @pytest.mark.parametrize("sigma_type", ["small", "large"])
-def test_sigmas(lab, sigma_type):
+def test_the_noise_of_a_step_has_the_variance_of_the_sigma_type(lab, sigma_type, predictor, monkeypatch):
+    """Fresh noise of 1 everywhere: two steps that differ in it alone differ by sigma_t, which is 0 at t=0."""
     betas, bars, before = float64_tables()
     expected = {"small": np.sqrt((1 - before) / (1 - bars) * betas), "large": np.sqrt(betas)}[sigma_type]
-    sigmas = lab.scheduler.DDPMScheduler(T, 0.01, 0.3, sigma_type=sigma_type).sigmas
-    np.testing.assert_allclose(sigmas, expected, rtol=1e-6)
+    scheduler = lab.scheduler.DDPMScheduler(T, 0.01, 0.3, sigma_type=sigma_type)
+    x = torch.zeros(T, 3, 2, 2)
+    monkeypatch.setattr(torch, "randn_like", torch.ones_like)
+    sigmas = scheduler.step(x, torch.arange(T), x, predictor).double().numpy()
+    np.testing.assert_allclose(sigmas[1:], np.broadcast_to(expected[1:, None, None, None], (T - 1, 3, 2, 2)), rtol=1e-5)
+    assert (sigmas[0] == 0).all()
+
+
+def test_no_table_of_the_scheduler_gives_the_variance_away(lab):
+    scheduler = lab.scheduler.DDPMScheduler(T, 0.01, 0.3)
+    assert set(dict(scheduler.named_buffers())) == {"betas", "alphas", "alphas_cumprod", "timesteps"}
+
+
+def test_a_checkpoint_with_the_sigmas_of_earlier_editions_loads(lab, scheduler):
+    tables = {**scheduler.state_dict(), "sigmas": torch.zeros(T)}
+    scheduler.load_state_dict(tables)
+    module = lab.model.DiffusionModule(Echo(), scheduler)
+    module.load_state_dict({f"var_scheduler.{name}": table for name, table in tables.items()})
+    scheduler.register_buffer("sigmas", torch.ones(T))  # a table of that name that a student has made
+    scheduler.load_state_dict(tables)
+    assert (scheduler.sigmas == 0).all()
 
 
 def test_unknown_choices_are_errors_that_list_the_known_ones(lab, scheduler):

@@ -12,11 +12,13 @@ import pytest
 from grader.errors import UsageError
 from grader.lab import LAB
 from grader.lab import release as release_module
-from grader.lab.release import HALVES, MANIFEST, ROOT, check_for_leaks, clear_source, release, release_halves
+from grader.lab.clearing import check_for_leaks, clear_source
+from grader.lab.publishing import MANIFEST
+from grader.lab.release import HALVES, HELPERS, ROOT, release, release_halves
 from grader.submission import todo
 
 CODE_ROWS = {row.id for row in LAB.rubric if row.is_code}
-TODO_ROWS = CODE_ROWS | {row.id for row in LAB.rubric if row.kind == "extra"}
+TODO_ROWS = CODE_ROWS | {row.id for row in LAB.rubric if row.kind == "companion"}
 TRIVIAL = {"returnx", "returnloss", "returnxt", "else:", "try:"}
 
 
@@ -54,6 +56,7 @@ def test_the_edition_holds_what_a_student_needs(edition):
         "requirements.txt",
         "2d_plot_diffusion_todo/ddpm_tutorial.ipynb",
         "image_diffusion_todo/scheduler.py",
+        "image_diffusion_todo/engine/__init__.py",
     } <= set(edition.files)
     assert set(all_files(edition.path)) == {*edition.files, MANIFEST}
     assert edition.set_aside is None
@@ -100,17 +103,87 @@ def test_no_marker_is_left_in_the_halves(edition):
 
 
 def test_nothing_of_the_judge_is_in_the_edition(edition):
-    for path in (ROOT / "grader").rglob("*.py"):
-        inside = path.relative_to(ROOT / "grader").as_posix()
-        if inside not in ("__init__.py", "__main__.py") and not inside.startswith("student_edition/"):
-            released = all_files(edition.path).values()
-            assert path.stat().st_size == 0 or path.read_bytes() not in released, inside
+    """What is shipped is listed here once more: whatever else is in grader/ may hold an answer."""
+    given = {"README.md", "requirements.txt", "__init__.py", "__main__.py"}
+    own = {f"grader/lab/edition/{path.name}" for path in (ROOT / "grader/lab/edition").iterdir() if path.is_file()}
+    public = {f"grader/lab/rows/{row.replace('.', '/')}/public.py" for row in TODO_ROWS}
+    assert {name for name in edition.files if name.startswith("grader/")} == {
+        *(own - {f"grader/lab/edition/{name}" for name in given}),
+        *("grader/__init__.py", "grader/__main__.py", "grader/lab/edition/rows.json"),
+        *("grader/files.py", "grader/finding.py", "grader/judging/comparison.py", "grader/lab/probes/stand_ins.py"),
+        *public,
+    }
+
+
+def test_checks_and_helpers_are_the_repositorys_own_to_the_byte(edition):
+    names = [*HELPERS, *(name for name in edition.files if name.endswith("/public.py"))]
+    assert len(names) == len(HELPERS) + len(TODO_ROWS)
+    for name in names:
+        assert (edition.path / name).read_bytes() == (ROOT / name).read_bytes(), name
+
+
+def test_the_edition_imports_nothing_of_the_grader_that_it_lacks(edition):
+    for name in edition.files:
+        if name.startswith("grader/") and name.endswith(".py"):
+            for module in modules_of_the_grader(edition.path / name):
+                file = f"{module.replace('.', '/')}.py"
+                assert file in edition.files, f"{name} imports {module}, which students do not get"
+
+
+def modules_of_the_grader(path):
+    """The modules of `grader` that a file imports, those for annotations alone left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in for_types:
+            assert node.level == 0, f"{path.name}: write the whole name of a module, which both places know"
+            if (node.module or "").split(".")[0] == "grader":
+                packages = node.module in ("grader", "grader.lab", "grader.lab.edition")
+                yield from (f"{node.module}.{alias.name}" for alias in node.names) if packages else [node.module]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "grader")
+
+
+USE_ALL = """
+import importlib, importlib.util, json, pathlib, sys
+sys.path.insert(0, str(pathlib.Path.cwd()))
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]  # this repository, installed
+for path in pathlib.Path("grader").rglob("*.py"):
+    importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
+theirs = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "grader" and module.__file__]
+assert all(pathlib.Path(file).is_relative_to(pathlib.Path.cwd()) for file in theirs), theirs
+for row in json.loads(pathlib.Path("grader/lab/edition/rows.json").read_text()):
+    public = importlib.import_module(f"grader.lab.rows.{row['id']}.public")
+    assert callable(public.check) and isinstance(public.EQUATION, str) and pathlib.Path(row["folder"]).is_dir()
+hidden = ["labs", "cli", "lab.reference", "lab.rows.task1.q_sample.judge", "lab.rows.task1.q_sample.probe"]
+print(len(theirs), [name for name in hidden if importlib.util.find_spec(f"grader.{name}")])
+"""
+
+
+def test_a_clean_process_finds_all_that_it_needs_in_the_edition(edition):
+    ran = subprocess.run(
+        [sys.executable, "-c", USE_ALL],
+        cwd=edition.path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    number, hidden = ran.stdout.split(maxsplit=1)
+    assert hidden == "[]\n"
+    assert int(number) == len([name for name in edition.files if name.startswith("grader/") and name.endswith(".py")])
 
 
 def test_every_code_row_has_its_todo_and_each_stub_names_it(edition):
     found = []
     for half in HALVES:
-        for path in sorted((edition.path / half).glob("*.py")):
+        for path in sorted((edition.path / half).rglob("*.py")):
             for block in todo.blocks(path.read_text(encoding="utf-8")):
                 found.append(block.id)
                 code = [line.strip() for line in block.body.splitlines() if not line.strip().startswith("#")]
@@ -129,8 +202,9 @@ def test_solutions_take_fifteen_lines_at_most():
 IMPORT_ALL = """
 import importlib, pathlib, sys, warnings
 warnings.simplefilter("error")
-for path in sorted(pathlib.Path(".").glob("*.py")):
-    importlib.import_module(path.stem)
+packages = [path for package in pathlib.Path(".").glob("*/__init__.py") for path in package.parent.glob("[!_]*.py")]
+for path in sorted([*pathlib.Path(".").glob("*.py"), *packages]):
+    importlib.import_module(".".join(path.with_suffix("").parts))
 """
 
 CALL_STUBS = {
@@ -197,13 +271,15 @@ def test_everything_imports_and_every_stub_names_its_id(edition, half):
     assert int(ran.stdout) == {"2d_plot_diffusion_todo": 10, "image_diffusion_todo": 8}[half]
 
 
+TEXT = (
+    "a = 1\n    ##### TODO task1.q_sample #####\n    # a hint\n\n"
+    "    ### BEGIN SOLUTION\n    secret = 2\n    ### END SOLUTION\n"
+    "    ##### END TODO task1.q_sample #####\nb = 3\n"
+)
+
+
 def test_the_text_around_a_solution_is_unchanged():
-    text = (
-        "a = 1\n    ##### TODO task1.q_sample #####\n    # a hint\n\n"
-        "    ### BEGIN SOLUTION\n    secret = 2\n    ### END SOLUTION\n"
-        "    ##### END TODO task1.q_sample #####\nb = 3\n"
-    )
-    assert clear_source(text) == (
+    assert clear_source(TEXT) == (
         "a = 1\n    ##### TODO task1.q_sample #####\n    # a hint\n\n"
         '    raise NotImplementedError("TODO task1.q_sample")\n'
         "    ##### END TODO task1.q_sample #####\nb = 3\n"
@@ -215,12 +291,42 @@ def test_released_files_are_valid_python(edition):
         ast.parse(path.read_text(encoding="utf-8"))
 
 
+def test_hidden_tests_go_and_what_is_not_paired_is_no_release():
+    hidden = "    ### BEGIN HIDDEN TESTS\n    assert answer == 42\n    ### END HIDDEN TESTS\n"
+    text = TEXT.replace("    ##### END", hidden + "    ##### END")
+    assert clear_source(text) == clear_source(TEXT)
+    with pytest.raises(UsageError, match=r"ddpm.py contains the marker 'BEGIN SOLUTION'"):
+        check(f"{HALVES[0]}/ddpm.py", clear_source(TEXT.replace("    ### END SOLUTION\n", "")).encode())
+
+
+def check(name, content):
+    check_for_leaks({name: content}, HALVES, sorted((ROOT / "solutions").rglob("*.py")))
+
+
 def test_a_leak_is_found():
     leak = b"def f(x):\n    xt = alpha_bar_t.sqrt() * x0 + (1 - alpha_bar_t).sqrt()  *  noise\n"
     with pytest.raises(UsageError, match=r"would leak: grader/check.py has the solution line 'xt = "):
-        check_for_leaks({"grader/check.py": leak})
+        check("grader/check.py", leak)
     with pytest.raises(UsageError, match=r"network.py contains the marker 'BEGIN SOLUTION'"):
-        check_for_leaks({"2d_plot_diffusion_todo/network.py": b"### BEGIN SOLUTION\n"})
+        check("2d_plot_diffusion_todo/network.py", b"### BEGIN SOLUTION\n")
+
+
+def test_files_in_folders_of_a_half_are_cleared_and_those_that_have_gone_are_removed(tmp_path, monkeypatch):
+    half = tmp_path / "solutions" / HALVES[1]
+    for name, content in (("engine/deep/fast.py", TEXT), ("engine/page.md", "about\n")):
+        (half / name).parent.mkdir(parents=True, exist_ok=True)
+        (half / name).write_text(content)
+    (tmp_path / "solutions" / HALVES[0]).mkdir()
+    monkeypatch.setattr(release_module, "ROOT", tmp_path)
+    old = tmp_path / HALVES[1] / "engine" / "old.py"
+    old.parent.mkdir(parents=True)
+    old.write_text("x = 1\n")
+    kept = tmp_path / HALVES[1] / "results" / "mine.py"
+    kept.parent.mkdir()
+    kept.write_text("x = 1\n")
+    assert release_halves(tmp_path) == (f"{HALVES[1]}/engine/deep/fast.py", f"{HALVES[1]}/engine/page.md")
+    assert (tmp_path / HALVES[1] / "engine/deep/fast.py").read_text() == clear_source(TEXT)
+    assert (old.exists(), kept.exists()) == (False, True)
 
 
 def test_an_untouched_edition_is_replaced_and_an_edited_one_is_not(tmp_path):

@@ -18,7 +18,7 @@ from grader.errors import UsageError
 from grader.lab import LAB
 from grader.running import class_run as run
 from grader.running.grading import Order
-from grader.sandbox.watch import descendants
+from grader.sandbox.proc import descendants
 from grader.submission import resubmissions as handed_in
 from grader.submission.resubmissions import Task
 from grader.tools.builder import build, pack

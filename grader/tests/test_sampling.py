@@ -32,7 +32,7 @@ def checkpoint(lab, tmp_path):
     network = lab.network.UNet(8, 32, [1, 2], [1], 1)
     module = lab.model.DiffusionModule(network, lab.scheduler.DDPMScheduler(T, 0.01, 0.3, "cosine"), "x0")
     ema = {name: value + 0.1 for name, value in network.named_parameters()}
-    lab.checkpoint.save(tmp_path / "last.ckpt", module, {"step": 1}, {"ema": ema})
+    lab.engine.checkpoint.save(tmp_path / "last.ckpt", module, {"step": 1}, {"ema": ema})
     return tmp_path / "last.ckpt"
 
 
@@ -83,9 +83,11 @@ def test_images_that_exist_are_kept_and_only_the_others_drawn(draw, tmp_path, la
     (tmp_path / "a" / "00002.png").unlink()
     kept = (tmp_path / "a" / "00001.png").stat().st_mtime_ns
     drawn = []
-    real = lab.fast.sample
+    real = lab.sampling.sample
     monkeypatch.setattr(
-        lab.fast, "sample", lambda module, numbers, *rest: drawn.append(numbers) or real(module, numbers, *rest)
+        lab.sampling,
+        "sample",
+        lambda module, streams, *rest: drawn.append(streams.numbers) or real(module, streams, *rest),
     )
     assert len(draw("a", "--num_images", 5, "--batch_size", 2)) == 5
     assert drawn == [[2, 4]]
@@ -94,24 +96,24 @@ def test_images_that_exist_are_kept_and_only_the_others_drawn(draw, tmp_path, la
 
 def test_a_folder_of_other_images_is_refused(draw, lab, tmp_path):
     draw("a", "--num_images", 1)
-    with pytest.raises(lab.errors.LabError, match="a has images of another seed: choose another --save_dir"):
+    with pytest.raises(lab.engine.errors.LabError, match="a has images of another seed: choose another --save_dir"):
         draw("a", "--num_images", 1, "--seed", 1)
     (tmp_path / "mine").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "mine" / "x.png")
-    with pytest.raises(lab.errors.LabError, match=r"mine has images that sampling.py did not make"):
+    with pytest.raises(lab.engine.errors.LabError, match=r"mine has images that sampling.py did not make"):
         draw("mine", "--num_images", 1)
 
 
 def test_the_schedule_is_the_checkpoint_s_and_a_wrong_mode_an_error(draw, lab, capsys):
     draw("a", "--num_images", 1, "--mode", "cosine")
     assert "cosine schedule, predictor x0" in capsys.readouterr().err
-    with pytest.raises(lab.errors.LabError, match=r"was trained with --mode cosine, and linear was asked for"):
+    with pytest.raises(lab.engine.errors.LabError, match=r"was trained with --mode cosine, and linear was asked for"):
         draw("b", "--num_images", 1, "--mode", "linear")
 
 
 def test_averaged_weights_are_used_if_there_are_any(lab, checkpoint, draw):
-    averaged, _ = lab.checkpoint.load_for_sampling(checkpoint, torch.device("cpu"))
-    last, _ = lab.checkpoint.load_for_sampling(checkpoint, torch.device("cpu"), use_ema=False)
+    averaged, _ = lab.engine.checkpoint.load_for_sampling(checkpoint, torch.device("cpu"))
+    last, _ = lab.engine.checkpoint.load_for_sampling(checkpoint, torch.device("cpu"), use_ema=False)
     pairs = zip(averaged.network.parameters(), last.network.parameters(), strict=True)
     assert all(torch.equal(a, b + 0.1) for a, b in pairs)
     assert (draw("a", "--num_images", 1) != draw("b", "--num_images", 1, "--no_ema")).any()
@@ -130,7 +132,7 @@ class TestStreams:
     """The student's own randn_like takes from the images' streams, and nothing else does."""
 
     def streams(self, lab, numbers, seed=0):
-        return lab.noise.OneStreamPerImage(seed, numbers, (3, 4, 4), torch.device("cpu"))
+        return lab.engine.noise.OneStreamPerImage(seed, numbers, (3, 4, 4), torch.device("cpu"))
 
     def test_an_image_s_noise_depends_on_its_number_and_the_seed_alone(self, lab):
         together, alone = self.streams(lab, [3, 4, 5]), self.streams(lab, [4])
@@ -183,7 +185,6 @@ def measure_fid(*arguments):
         [sys.executable, SOLUTIONS / "image_diffusion_todo" / "fid" / "measure_fid.py", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
     )
 
 

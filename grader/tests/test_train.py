@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +63,8 @@ def train(lab, tmp_path, monkeypatch):
 
     def run(*arguments, name="results"):
         data = ["--data_dir", str(afhq), "--results_dir", str(tmp_path / name)]
-        options, contents = lab.train.read_options([*TINY, *data, *map(str, arguments)])
-        training = lab.train.Run(options, contents)
-        training.train()
-        return training.folder
+        options, contents = lab.engine.commands.training_options("", [*TINY, *data, *map(str, arguments)])
+        return lab.train.train(options, contents)
 
     return run
 
@@ -117,7 +114,7 @@ def test_the_strip_ends_at_the_samples(train):
 
 
 def test_the_defaults_are_the_handout_s(lab):
-    options, _ = lab.train.read_options([])
+    options, _ = lab.engine.commands.training_options("", [])
     assert (options.image_size, options.batch_size, options.lr, options.warmup_steps) == (64, 16, 2e-4, 200)
     assert (options.train_num_steps, options.num_diffusion_train_timesteps) == (100_000, 1000)
     assert (options.beta_1, options.beta_T, options.mode, options.predictor) == (1e-4, 0.02, "linear", "noise")
@@ -147,7 +144,7 @@ def test_a_checkpoint_holds_tensors_and_json_only_and_the_model_reads_it(lab, tr
     folder = train("--train_num_steps", 2, "--predictor", "mean")
     contents = torch.load(folder / "last.ckpt", weights_only=True)
     assert json.loads(contents["training"])["step"] == 2
-    options, _ = lab.train.read_options([*TINY, "--predictor", "mean"])
+    options, _ = lab.engine.commands.training_options("", [*TINY, "--predictor", "mean"])
     module = lab.train.make_module(options, torch.device("cpu"))
     module.load(folder / "last.ckpt")
     assert torch.equal(module.network.head.weight, contents["state_dict"]["network.head.weight"])
@@ -159,7 +156,7 @@ def test_another_run_s_settings_do_not_resume(lab, train):
         (("--mode", "cosine"), "has --mode linear, and cosine was asked for: leave --mode out"),
         (("--batch_size", 8), "has --batch_size 4, and 8 was asked for"),
     ]:
-        with pytest.raises(lab.errors.LabError, match=said):
+        with pytest.raises(lab.engine.errors.LabError, match=said):
             train("--resume", folder, *arguments)
 
 
@@ -168,19 +165,21 @@ def test_a_truncated_checkpoint_is_named(lab, train, keep):
     folder = train("--train_num_steps", 1)
     data = (folder / "last.ckpt").read_bytes()
     (folder / "last.ckpt").write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(lab.errors.LabError, match=r"last.ckpt \(.* MB\) is not complete: its copy or download stopped"):
+    with pytest.raises(
+        lab.engine.errors.LabError, match=r"last.ckpt \(.* MB\) is not complete: its copy or download stopped"
+    ):
         train("--resume", folder)
 
 
 def test_a_checkpoint_with_code_in_it_is_refused_with_the_way_out(lab, tmp_path):
     torch.save({"config": "{}", "model": Path("x")}, tmp_path / "last.ckpt")
-    with pytest.raises(lab.errors.LabError, match=r"can run code. Save model.state_dict\(\)"):
-        lab.checkpoint.read(tmp_path / "last.ckpt")
+    with pytest.raises(lab.engine.errors.LabError, match=r"can run code. Save model.state_dict\(\)"):
+        lab.engine.checkpoint.read(tmp_path / "last.ckpt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "last.ckpt")
-    with pytest.raises(lab.errors.LabError, match="lacks the JSON text 'config'"):
-        lab.checkpoint.read(tmp_path / "last.ckpt")
-    with pytest.raises(lab.errors.LabError, match=r"other.ckpt is no file; .*last.ckpt is there"):
-        lab.checkpoint.read(tmp_path / "other.ckpt")
+    with pytest.raises(lab.engine.errors.LabError, match="lacks the JSON text 'config'"):
+        lab.engine.checkpoint.read(tmp_path / "last.ckpt")
+    with pytest.raises(lab.engine.errors.LabError, match=r"other.ckpt is no file; .*last.ckpt is there"):
+        lab.engine.checkpoint.read(tmp_path / "other.ckpt")
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(lab, train, monkeypatch, capsys):
@@ -190,8 +189,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(lab, train, monkeypatch, capsy
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lab.images.os, "fsync", full)
-    assert lab.errors.run_script(lambda: train("--resume", folder, "--train_num_steps", 3)) == 1
+    monkeypatch.setattr(lab.engine.images.os, "fsync", full)
+    assert lab.engine.errors.run_script(lambda: train("--resume", folder, "--train_num_steps", 3)) == 1
     assert "No space left on device. The disk or your quota is full: make room" in capsys.readouterr().err
     assert (folder / "last.ckpt").read_bytes() == before
     assert not list(folder.glob(".*"))
@@ -207,19 +206,19 @@ def test_a_disk_that_fills_up_while_torch_writes_is_a_full_disk(lab, train, tmp_
                 raise OSError(28, "No space left on device")
             return super().write(data)
 
-    monkeypatch.setattr(lab.checkpoint, "write_atomically", lambda path, write: write(Full()))
+    monkeypatch.setattr(lab.engine.checkpoint, "write_atomically", lambda path, write: write(Full()))
     with pytest.raises(OSError, match="No space left"):
         train("--resume", folder, "--train_num_steps", 2)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(lab, train, monkeypatch):
     monkeypatch.setattr(lab.model.F, "mse_loss", lambda a, b: (a - b).mean() * float("nan"))
-    with pytest.raises(lab.errors.LabError, match="the loss is not finite any more, between steps 0 and 2"):
+    with pytest.raises(lab.engine.errors.LabError, match="the loss is not finite any more, between steps 0 and 2"):
         train("--train_num_steps", 2)
 
 
 def test_impossible_options_are_errors(lab, train):
-    error = lab.errors.LabError
+    error = lab.engine.errors.LabError
     with pytest.raises(error, match="no such U-Net: image_resolution 9 cannot be halved 1 times"):
         train("--image_size", 9)
     with pytest.raises(error, match="--batch_size 0: at least 1 is needed"):
@@ -231,7 +230,7 @@ def test_impossible_options_are_errors(lab, train):
 
 
 def test_fewer_timesteps_still_end_in_noise(lab):
-    options, _ = lab.train.read_options(["--num_diffusion_train_timesteps", "100"])
+    options, _ = lab.engine.commands.training_options("", ["--num_diffusion_train_timesteps", "100"])
     scheduler = lab.train.make_module(options, torch.device("meta")).var_scheduler
     assert options.beta_T == pytest.approx(0.2)
     assert scheduler.num_train_timesteps == 100
@@ -239,7 +238,7 @@ def test_fewer_timesteps_still_end_in_noise(lab):
 
 
 class Student:
-    """A solved lab of its own in a folder, run as a student runs it."""
+    """A solved lab of its own in a folder, run as a student runs it, or until a signal comes in the midst of a step."""
 
     def __init__(self, root):
         self.folder = root / "image_diffusion_todo"
@@ -248,52 +247,54 @@ class Student:
         )
         make_afhq(root / "data" / "afhq")
 
-    def start(self, *arguments):
-        return subprocess.Popen(
+    def run(self, *arguments):
+        done = subprocess.run(
             [sys.executable, "-W", "error", *map(str, arguments)],
             cwd=self.folder,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         )
+        return done.returncode, done.stderr
 
-    def run(self, *arguments):
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
-        return process.returncode, out, err
+    def train_until(self, number, step, *arguments):
+        """train.py, which gets the signal of this number in the midst of the step-th step that it does, from 1."""
+        return self.run("-c", SIGNALLED.format(number=int(number), step=step), *arguments)
 
     def only_results(self):
         return next(self.folder.glob("results/*/*/*"))
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+SIGNALLED = """
+import itertools, os, sys
+import train
+calls, get_loss = itertools.count(1), train.DiffusionModule.get_loss
+def signalled(self, *arguments, **options):
+    loss = get_loss(self, *arguments, **options)
+    if next(calls) == {step}:
+        os.kill(os.getpid(), {number})
+    return loss
+train.DiffusionModule.get_loss = signalled
+sys.exit(train.errors.run_script(train.main))
+"""
 
 
 def test_a_run_that_was_killed_or_interrupted_goes_on_to_the_same_losses(train, tmp_path):
-    """SIGKILL at any moment, then Ctrl-C, then to the end; against a run that was left alone, to the last digit."""
-    whole = train("--train_num_steps", 200, "--checkpoint_every", 10, "--num_samples", 1)
+    """SIGKILL, then Ctrl-C, then to the end; against a run that was left alone, to the last digit."""
+    settings = ["--train_num_steps", 60, "--checkpoint_every", 30, "--num_samples", 1]
+    whole = train(*settings)
     student = Student(tmp_path / "lab")
-    process = student.start("train.py", *TINY, "--train_num_steps", 200, "--checkpoint_every", 10, "--num_samples", 1)
-    wait_for(lambda: list(student.folder.glob("results/*/*/*/last.ckpt")) or process.poll() is not None)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    code, _ = student.train_until(signal.SIGKILL, 45, *TINY, *settings)
+    assert code == -signal.SIGKILL
     folder = student.only_results()
-    written = len((folder / "loss.csv").read_text().splitlines())
+    assert len(losses(folder)) == 40  # ten more than the checkpoint knows
 
-    process = student.start("train.py", "--resume", folder.relative_to(student.folder))
-    wait_for(lambda: len((folder / "loss.csv").read_text().splitlines()) > written + 20 or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=240)
-    assert process.returncode == 130
-    assert "To go on: python train.py --resume results/predictor_noise/beta_linear/" in err
+    code, err = student.train_until(signal.SIGINT, 10, "--resume", folder.relative_to(student.folder))
+    assert code == 130
+    assert "stopped after step 40. To go on: python train.py --resume results/predictor_noise/beta_linear/" in err
+    assert len(losses(folder)) == 40
 
-    code, _, err = student.run("train.py", "--resume", folder)
+    code, err = student.run("train.py", "--resume", folder)
     assert code == 0, err
     assert losses(folder) == losses(whole)
     assert_same_weights(folder, whole)

@@ -10,14 +10,16 @@ from grader.cli import main
 from grader.judging.bench import Bench
 from grader.judging.diagnosis import diagnose
 from grader.lab import LAB, reference
+from grader.lab.catalogue import mistakes
 from grader.lab.reference import Schedule
 from grader.lab.rows.task1.training.judge import TRAINING
 from grader.lab.settings import NOTEBOOK
 from grader.lab.swiss_roll import chamfer_distance, swiss_roll
+from grader.labs import RowKind
 from grader.records import Row, Verdict
 from grader.sandbox import Answer
 from grader.tests.lab import load_half
-from grader.tools.builder import build
+from grader.tools.builder import build, write
 
 STEPS = TRAINING["steps"]
 
@@ -182,3 +184,12 @@ def test_the_solved_lab_trains_to_full_points_within_thirty_seconds_of_one_core(
     assert row["evidence"] == ["loss_curve.png", "samples.png"]
     for name in row["evidence"]:
         assert (out / "solved" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", mistakes(RowKind.RUN), ids=lambda case: case.name)
+def test_a_mistake_that_only_the_notebooks_T_shows_is_found(case, tmp_path):
+    out = tmp_path / "out"
+    assert main(["grade", str(write(case, tmp_path)), "--out", str(out), "--only", case.row]) == 0
+    row = json.loads((out / case.name / "result.json").read_text())["rows"][0]
+    assert (row["verdict"], row["points"], row["diagnosis"]["id"]) == (case.verdict, case.points, case.diagnosis)

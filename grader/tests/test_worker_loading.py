@@ -159,8 +159,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory):
         root,
         {"cuda": "cuda", "plain": "plain"},
         LAB.policy().limits,
+        LAB.material.with_probes(root / "probes.py"),
         SandboxKind.NONE,
-        material=LAB.material.with_probes(root / "probes.py"),
     ) as sandbox:
         yield sandbox
 

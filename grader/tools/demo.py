@@ -9,9 +9,11 @@ import zipfile
 from pathlib import Path
 
 from grader.cli import main as command_line
+from grader.errors import FAULT, OK, UNGRADED
 from grader.judging.made_up import Case
 from grader.lab.catalogue import mistakes
 from grader.lab.release import release
+from grader.running.grading import FAULTS
 from grader.tools.builder import build, pack
 
 # One student each: the mistakes that they made (none: the solved lab).
@@ -59,14 +61,27 @@ def _hostile(path: Path) -> Path:
 
 
 def main() -> int:
-    """Grade the class into the folder named on the command line; 0 if the grader did what it should."""
+    """Grade the class into the folder named on the command line. 0 where the grader did what it should."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/demo")
     shutil.rmtree(folder, ignore_errors=True)
     print(f"building a class of {len(STUDENTS) + 2} in {folder / 'submissions'}", file=sys.stderr)
     archives = build_class(folder / "submissions")
-    code = command_line(["grade", *map(str, archives), "--out", str(folder / "grades"), "--no-training"])
-    print(f"open {(folder / 'grades' / '412551003' / 'report.html').resolve()} in a browser")
-    return 0 if code == 1 else 1  # 1: the hostile archive could not be graded, which is right
+    grades = folder / "grades"
+    code = command_line(["grade", *map(str, archives), "--out", str(grades), "--no-training"])
+    if code != UNGRADED:  # the hostile archive could not be graded, which is right
+        return failed(code, grades)
+    print(f"open {(grades / '412551003' / 'report.html').resolve()} in a browser")
+    return OK
+
+
+def failed(code: int, grades: Path) -> int:
+    """Say why the demo failed, with the last line of each fault of the grader's own."""
+    logs = [path.read_text(encoding="utf-8").strip() for path in sorted(grades.glob(f"*/{FAULTS}"))]
+    reasons = dict.fromkeys(line for log in logs for line in log.splitlines()[-1:])
+    for line in reasons:
+        print(line, file=sys.stderr)
+    print(f"the demo failed: `grade` ended with exit code {code} where {UNGRADED} is right", file=sys.stderr)
+    return code or FAULT
 
 
 if __name__ == "__main__":

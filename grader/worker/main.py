@@ -194,7 +194,8 @@ def sweep(config: dict[str, Any]) -> None:
         _end_children()
     for folder in config["sweep"]:
         for entry in os.scandir(folder):
-            _remove(entry.path)
+            if not os.path.ismount(entry.path):  # an interpreter below /tmp is shown there
+                _remove(entry.path)
     for folder in user["shared"] if user else []:
         _remove_ours(folder)
     os.makedirs(os.environ["HOME"], exist_ok=True)

@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from errors import LabError, device_named, run_script
-from images import image_files
+from engine.errors import LabError, device_named, run_script
+from engine.images import image_files
 from tqdm import tqdm
 
 RESIZE = "to 299x299 by torch's bilinear interpolation, not antialiased, as pytorch-fid does"

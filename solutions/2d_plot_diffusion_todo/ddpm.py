@@ -145,8 +145,8 @@ class DiffusionModule(nn.Module):
         beta_t = extract(self.var_scheduler.betas, t, xt)  # (B, 1)
         alpha_t = extract(self.var_scheduler.alphas, t, xt)
         alpha_bar_t = extract(self.var_scheduler.alphas_cumprod, t, xt)
-        alpha_bar_before = extract(self.var_scheduler.alphas_cumprod, (t - 1).clamp(min=0), xt)
-        alpha_bar_before = torch.where((t > 0).unsqueeze(-1), alpha_bar_before, 1.0)
+        alphas_cumprod_before = F.pad(self.var_scheduler.alphas_cumprod, (1, 0), value=1.0)
+        alpha_bar_before = extract(alphas_cumprod_before, t, xt)  # alpha-bar_{t-1}; 1 at t=0
 
         eps_theta = self.network(xt, t)
         mean = (xt - beta_t / (1 - alpha_bar_t).sqrt() * eps_theta) / alpha_t.sqrt()  # DDPM Eq. 11

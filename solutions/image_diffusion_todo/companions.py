@@ -8,6 +8,7 @@ Ermon 2021, https://arxiv.org/abs/2010.02502; CFG is Ho, Salimans 2022, https://
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -55,11 +56,12 @@ def fast_sample(
     # The last jump goes past t=0, where there is no noise any more: alpha-bar_s is 1.
     ### BEGIN SOLUTION
     x_t = x_T
+    alphas_cumprod_before = F.pad(scheduler.alphas_cumprod, (1, 0), value=1.0)  # entry t is alpha-bar_{t-1}; 1 at t=0
     for t in range(T - 1, -1, -every):
         net_out = network(x_t, timestep=torch.full((x_T.shape[0],), t, device=x_T.device))
         eps_theta = as_noise(scheduler, x_t, t, net_out, predictor)
         alpha_bar_t = scheduler.alphas_cumprod[t]
-        alpha_bar_s = scheduler.alphas_cumprod[t - every] if t >= every else torch.ones_like(alpha_bar_t)
+        alpha_bar_s = alphas_cumprod_before[max(t - every + 1, 0)]
         x0_pred = (x_t - (1 - alpha_bar_t).sqrt() * eps_theta) / alpha_bar_t.sqrt()  # DDIM Eq. 9
         x_t = alpha_bar_s.sqrt() * x0_pred + (1 - alpha_bar_s).sqrt() * eps_theta  # DDIM Eq. 12, sigma = 0
     x_0 = x_t

@@ -12,13 +12,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import curves
 import numpy as np
-from errors import LabError, run_script
+from engine import curves
+from engine.errors import LabError, run_script
 from matplotlib.figure import Figure
 from model import PREDICTORS
 from PIL import Image
-from train import MODES
+from scheduler import MODES
 
 SAMPLES = 8  # of each predictor
 ROWS = 2  # images of a trajectory strip that are shown

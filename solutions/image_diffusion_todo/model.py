@@ -104,10 +104,9 @@ class DiffusionModule(nn.Module):
         x_t, _ = scheduler.add_noise(x0, t, noise)
         mean_theta = self.network(x_t, timestep=t, class_label=class_label)
 
-        alpha_bar_t = scheduler.alphas_cumprod[t].reshape(-1, 1, 1, 1)  # (B, 1, 1, 1)
-        alpha_bar_before = scheduler.alphas_cumprod[(t - 1).clamp(min=0)].reshape(-1, 1, 1, 1)
-        alpha_bar_before = torch.where((t > 0).reshape(-1, 1, 1, 1), alpha_bar_before, 1.0)
-        beta_t, alpha_t = (table[t].reshape(-1, 1, 1, 1) for table in (scheduler.betas, scheduler.alphas))
+        alphas_cumprod_before = F.pad(scheduler.alphas_cumprod, (1, 0), value=1.0)  # entry t is alpha-bar_{t-1}
+        tables = (alphas_cumprod_before, scheduler.alphas_cumprod, scheduler.alphas, scheduler.betas)
+        alpha_bar_before, alpha_bar_t, alpha_t, beta_t = (table[t].reshape(-1, 1, 1, 1) for table in tables)
         mean = alpha_bar_before.sqrt() * beta_t / (1 - alpha_bar_t) * x0  # DDPM Eq. 7, first half
         mean = mean + alpha_t.sqrt() * (1 - alpha_bar_before) / (1 - alpha_bar_t) * x_t
         loss = F.mse_loss(mean_theta, mean)  # DDPM Eq. 8

@@ -1,6 +1,6 @@
 """Runs the checks of one half in this process, whose current folder is that half; results go out as JSON.
 
-python -m grader.half task1 task1.q_sample ...
+python -m grader.lab.edition.half task1.q_sample ...
 """
 
 from __future__ import annotations
@@ -10,36 +10,33 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from .compare import Wrong
+from grader.lab.edition.compare import Wrong
 
-COMPANIONS = {"task1": "companions_plane", "task2": "companions_images"}  # modules with the checks of extra rows
 LABELS = ("checked", "expected", "got", "where", "hint", "equation")
 
 
 def main() -> int:
-    half, *rows = sys.argv[1:]
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what your code prints goes to the terminal, not between the results
     os.environ.setdefault("MPLBACKEND", "agg")
-    for row in rows:
-        name = COMPANIONS[half] if row.startswith("extra.") else half
-        checks = importlib.import_module(f".{name}", __package__)
-        torch.manual_seed(0)  # the same random numbers in every run: a row that passed stays passed
-        state, parts = run(getattr(checks, "check_" + row.split(".")[1]), checks.EQUATIONS[row])
+    for row in sys.argv[1:]:
+        state, parts = run(row)
         text = "\n".join(f"{label:9} {parts[label]}" for label in LABELS if label in parts)
         print(json.dumps({"row": row, "state": state, "text": text}), file=results, flush=True)
     return 0
 
 
-def run(check: Callable[[], None], equation: str) -> tuple[str, dict[str, str]]:
-    """State and explanation of one row."""
+def run(row: str) -> tuple[str, dict[str, str]]:
+    """State and explanation of one row: its public.py raises Wrong, or what your code raises, or nothing."""
+    public = importlib.import_module(f"grader.lab.rows.{row}.public")
+    equation = public.EQUATION
+    torch.manual_seed(0)  # the same random numbers in every run: a row that passed stays passed
     try:
-        check()
+        public.check()
     except NotImplementedError as todo:
         where = place(todo)
         return "todo", {"where": where, "equation": equation} | ({"got": str(todo)} if str(todo) else {})
@@ -62,14 +59,12 @@ def place(error: BaseException) -> str:
     """File, line and function of the last line of your own code that ran."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}:{error.lineno}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).resolve().is_relative_to(Path.cwd().resolve())
-    ]
-    if not frames:
-        return "while importing"
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}"
+    here = Path.cwd().resolve()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename).resolve()
+        if file.is_relative_to(here):
+            return f"{file.relative_to(here).as_posix()}:{frame.lineno} in {frame.name}"
+    return "while importing"
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import os
 import re
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-HALVES = ("2d_plot_diffusion_todo", "image_diffusion_todo")
+from grader.files import replacing
+
 REPORT = "report.pdf"
 LEFT_OUT_FOLDERS = {
     "data",
@@ -32,7 +34,7 @@ MAX_IMAGE = 1_000_000  # bytes; figures belong into the report
 MAX_FILE = 10_000_000  # bytes
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str], halves: tuple[str, ...]) -> int:
     """Pack the current folder. Returns 0, 1 if something is missing or broken, 2 for an impossible ID."""
     parser = argparse.ArgumentParser(
         prog="python -m grader pack",
@@ -44,11 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", student):
         print(f"'{student}' cannot be an ID: up to 40 letters, digits, - and _", file=sys.stderr)
         return 2
-    problems = missing_parts(Path())
+    problems = missing_parts(Path(), halves)
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
-    files, left_out = choose(Path())
+    files, left_out = choose(Path(), halves)
     for warning in warnings(files):
         print(f"warning: {warning}", file=sys.stderr)
     target = Path(f"{student}_lab1.zip")
@@ -63,11 +65,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def missing_parts(folder: Path) -> list[str]:
+def missing_parts(folder: Path, halves: tuple[str, ...]) -> list[str]:
     """What keeps the ZIP from being made, in words; an empty list if nothing does."""
     problems = [
         f"{half} is missing here: change to the folder that holds both halves and {REPORT}"
-        for half in HALVES
+        for half in halves
         if not (folder / half).is_dir()
     ]
     report = folder / REPORT
@@ -78,10 +80,10 @@ def missing_parts(folder: Path) -> list[str]:
     return problems
 
 
-def choose(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+def choose(folder: Path, halves: tuple[str, ...]) -> tuple[list[Path], list[tuple[Path, str]]]:
     """Files that go into the ZIP, and those left out with the reason; a folder stands for all in it."""
     files, left_out = [folder / REPORT], []
-    for half in HALVES:
+    for half in halves:
         for place, folders, names in os.walk(folder / half):
             for name in sorted(folders):
                 if name in LEFT_OUT_FOLDERS or name.startswith(".") or (Path(place) / name).is_symlink():
@@ -135,18 +137,14 @@ def todo_of(node: ast.Raise) -> str:
 
 def write(target: Path, files: list[Path]) -> None:
     """Write the ZIP under another name, read all of it back, and only then give it its name."""
-    part = target.with_name(target.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+    with replacing(target) as draft:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
             for path in files:
                 archive.write(path, path.as_posix())
-        with zipfile.ZipFile(part) as archive:
+        with zipfile.ZipFile(draft) as archive:
             damaged = archive.testzip()
             if damaged or archive.namelist() != [path.as_posix() for path in files]:
                 raise zipfile.BadZipFile(f"it could not be read back ({damaged or 'other names'})")
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def size_text(size: int) -> str:

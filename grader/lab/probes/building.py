@@ -22,3 +22,11 @@ def need_method(module, name, file="ddpm.py"):
     if not callable(getattr(module, name, None)):
         raise Missing(f"{file}: {type(module).__name__} has no method {name}")
     return getattr(module, name)
+
+
+def need_function(half, module, name):
+    """A function of one of the student's modules. Raises Missing."""
+    function = half.need(module, name)
+    if not callable(function):
+        raise Missing(f"{module}.py has no function {name}")
+    return function

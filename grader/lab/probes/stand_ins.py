@@ -1,6 +1,7 @@
-"""Stand-ins for the parts of a submission that a probe does not judge. They record what they are shown.
+"""Stand-ins for the parts of a submission that a probe does not judge, and the forms of t that they may be given.
 
-None of them holds an answer: their coefficients are arbitrary numbers that come with the request.
+None of them holds an answer: their coefficients are arbitrary numbers that come with the request. They record what
+they are shown. Students are given this file for their own check.
 """
 
 import torch
@@ -15,6 +16,17 @@ def as_steps(t, batch):
     if steps.numel() != batch:
         raise ValueError(f"t has {steps.numel()} values for a batch of {batch}")
     return steps
+
+
+def forms_of(t, batch, order):
+    """The forms in which t may reach a reverse step, in the order in which they are to be tried."""
+    make = {
+        "int": lambda: t,
+        "0-d": lambda: torch.tensor(t),
+        "[1]": lambda: torch.tensor([t]),
+        "[B]": lambda: torch.full((batch,), t, dtype=torch.long),
+    }
+    return [(name, make[name]()) for name in order]
 
 
 class AffineNetwork(nn.Module):

@@ -7,7 +7,7 @@ from grader.lab.files import DDPM, MODEL, SCHEDULER
 
 NUMPY_DDPM = before(DDPM, "import torch.nn.functional as F\n", "import numpy as np\n")
 NUMPY_MODEL = before(MODEL, "import torch.nn.functional as F\n", "import numpy as np\n")
-NUMPY_SCHEDULER = before(SCHEDULER, "import torch\nfrom torch import nn\n", "import numpy as np\n")
+NUMPY_SCHEDULER = before(SCHEDULER, "import torch.nn.functional as F\n", "import numpy as np\n")
 ABOVE_COMPUTE_LOSS = "    def compute_loss(self,"
 ABOVE_ADD_NOISE = "    def add_noise(\n"
 

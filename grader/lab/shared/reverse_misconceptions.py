@@ -236,7 +236,7 @@ SPREADS = (
         (
             "square-root-twice",
             "the square root of the variance is taken twice",
-            "If σ_t is already a standard deviation (the scheduler's `sigmas` are), it needs no further root.",
+            "If σ_t is already a standard deviation, it needs no further root.",
             spreads(lambda s: s.posterior_variance**0.25, lambda s: s.betas**0.25),
         ),
         (

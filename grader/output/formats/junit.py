@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from xml.etree import ElementTree as ET
 
-from grader.lab import LAB
+from grader.labs import Lab
+from grader.output.formats.base import Format, add_class, deliver, results_of
+from grader.output.wording import LONGEST, earned, likely
 from grader.records import Result, Row, Verdict
 from grader.text import number, one_line, visible, word
 
-LONGEST = 4000  # characters of a message
-
-# How a row that is not passed is told: "failure" is the student's, "error" is for what did not come to an answer.
+# What a row that is not passed becomes: "failure" is the student's, "error" is for what did not come to an answer.
 ELEMENT = {
     Verdict.GRADER_ERROR: "error",
     Verdict.NEEDS_REVIEW: "skipped",
@@ -25,11 +26,11 @@ ELEMENT = {
 }
 
 
-def to_junit(results: list[Result]) -> str:
+def to_junit(results: list[Result], lab: Lab) -> str:
     """The whole class as one document."""
-    suites = ET.Element("testsuites", {"name": "ddpm-lab"})
+    suites = ET.Element("testsuites", {"name": lab.name})
     for result in results:
-        suites.append(_suite(result))
+        suites.append(_suite(result, lab))
     for name in ("tests", "failures", "errors", "skipped"):
         suites.set(name, str(sum(int(suite.get(name, "0")) for suite in suites)))
     suites.set("time", f"{sum(result.duration_s for result in results):.3f}")
@@ -37,8 +38,8 @@ def to_junit(results: list[Result]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
 
 
-def _suite(result: Result) -> ET.Element:
-    counts = [ELEMENT.get(row.verdict) for row in result.told]
+def _suite(result: Result, lab: Lab) -> ET.Element:
+    counts = [ELEMENT.get(row.verdict) for row in result.shown]
     suite = ET.Element(
         "testsuite",
         {
@@ -60,25 +61,28 @@ def _suite(result: Result) -> ET.Element:
     properties = ET.SubElement(suite, "properties")
     for name, value in about.items():
         ET.SubElement(properties, "property", {"name": name, "value": value})
-    titles = {row.id: row.title for row in LAB.rubric}
-    for row in result.told:
-        suite.append(_case(row, result.id, titles.get(row.id, "")))
+    for row in result.shown:
+        suite.append(_case(row, result.id, one_line(lab.heading(row.id))))
     if result.problem or result.remarks:
         texts = [result.problem or "", *result.remarks]
         ET.SubElement(suite, "system-out").text = visible("\n".join(filter(None, texts)), LONGEST)
     return suite
 
 
-def _case(row: Row, suite: str, title: str) -> ET.Element:
-    name = f"{one_line(row.id)}: {title}" if title else one_line(row.id)
+def _case(row: Row, suite: str, name: str) -> ET.Element:
     case = ET.Element("testcase", {"classname": one_line(suite), "name": name, "time": f"{row.duration_s:.3f}"})
     kind = ELEMENT.get(row.verdict)
     if kind is None:
         return case
-    earned = f"{number(row.points)} of {number(row.max)} points"
     said = row.diagnosis.title if row.diagnosis else row.message.partition("\n")[0]
-    attributes = {"message": f"{word(row.verdict)}, {earned}: {one_line(said)}"}
-    told = ET.SubElement(case, kind, attributes if kind == "skipped" else {"type": row.verdict.value, **attributes})
-    hint = [f"likely: {row.diagnosis.title}", row.diagnosis.hint, row.diagnosis.equation] if row.diagnosis else []
-    told.text = visible("\n".join(filter(None, [row.message, *hint])), LONGEST)
+    attributes = {"message": f"{word(row.verdict)}, {earned(row)} points: {one_line(said)}"}
+    outcome = ET.SubElement(case, kind, attributes if kind == "skipped" else {"type": row.verdict.value, **attributes})
+    outcome.text = visible("\n".join(filter(None, [row.message, *likely(row)])), LONGEST)
     return case
+
+
+def _run(options: argparse.Namespace, lab: Lab) -> int:
+    return deliver(to_junit(results_of(options, lab), lab), options.to)
+
+
+FORMAT = Format("junit", "JUnit XML: a test suite per submission, a test case per row", add_class, _run)

@@ -7,7 +7,7 @@ from functools import partial
 from grader.judging.made_up import Case, Style, body, mistake
 from grader.lab.files import SCHEDULER
 from grader.lab.shared.made_up import without_given_t
-from grader.lab.shared.reverse_made_up import BEFORE, CLAMPED, EQ11, NOISE, POSTERIOR, TABLES
+from grader.lab.shared.reverse_made_up import BEFORE, CLAMPED, EQ11, NOISE, POSTERIOR, TABLES, with_sigmas
 from grader.records import Verdict
 
 ROW = "task2.step_mean"
@@ -115,3 +115,6 @@ STYLES: tuple[Style, ...] = (
         """,
     ),
 )
+
+MISTAKES = tuple(map(with_sigmas, MISTAKES))
+STYLES = tuple(map(with_sigmas, STYLES))

@@ -7,7 +7,7 @@ from functools import partial
 from grader.judging.made_up import Case, Style, before, body, mistake
 from grader.lab.files import SCHEDULER
 from grader.lab.shared.made_up import ABOVE_ADD_NOISE, without_given_t
-from grader.lab.shared.reverse_made_up import BEFORE, CLAMPED, EQ11, NOISE, TABLES
+from grader.lab.shared.reverse_made_up import BEFORE, CLAMPED, EQ11, NOISE, TABLES, with_sigmas
 from grader.records import Verdict
 
 ROW = "task2.step_noise"
@@ -218,3 +218,6 @@ STYLES: tuple[Style, ...] = (
         BARE,
     ),
 )
+
+MISTAKES = tuple(map(with_sigmas, MISTAKES))
+STYLES = tuple(map(with_sigmas, STYLES))

@@ -7,12 +7,11 @@ from functools import partial
 from grader.judging.made_up import Case, Style, before, body, mistake
 from grader.lab.files import SCHEDULER
 from grader.lab.shared.made_up import ABOVE_ADD_NOISE, NUMPY_SCHEDULER, without_given_t
-from grader.lab.shared.reverse_made_up import BEFORE, CLAMPED, EQ11, NOISE, POSTERIOR, TABLES
+from grader.lab.shared.reverse_made_up import BEFORE, CLAMPED, END_OF_INIT, EQ11, NOISE, POSTERIOR, TABLES, with_sigmas
 from grader.records import Verdict
 
 ROW = "task2.step_x0"
 BARE = {SCHEDULER: without_given_t(ROW)}  # t as it comes, as in editions whose steps begin with the TODO
-STEP_NOISE_BUFFERS = '        self.register_buffer("sigmas", variances.sqrt().float())\n'
 
 case, style = partial(mistake, ROW), partial(body, ROW)
 
@@ -194,9 +193,10 @@ STYLES: tuple[Style, ...] = (
         {
             SCHEDULER: [
                 (
-                    STEP_NOISE_BUFFERS,
-                    STEP_NOISE_BUFFERS
+                    END_OF_INIT,
+                    END_OF_INIT
                     + """\
+        betas, alphas_cumprod = self.betas.double(), self.alphas_cumprod.double()
         prev = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
         self.register_buffer("coef_x0", (betas * prev.sqrt() / (1 - alphas_cumprod)).float())
         self.register_buffer("coef_xt", ((1 - prev) * (1 - betas).sqrt() / (1 - alphas_cumprod)).float())
@@ -220,3 +220,6 @@ STYLES: tuple[Style, ...] = (
         NUMPY_SCHEDULER,
     ),
 )
+
+MISTAKES = tuple(map(with_sigmas, MISTAKES))
+STYLES = tuple(map(with_sigmas, STYLES))
