@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 REPORT := -q --durations=10
 
-.PHONY: setup sandbox demo test test-all lint release benchmark stability clean
+.PHONY: setup sandbox demo test test-all lint release benchmark stability gpu clean
 
 setup: $(VENV)/ready sandbox
 
@@ -46,6 +46,11 @@ benchmark: setup
 # The same submissions under 100 seeds must get the same points.
 stability: setup
 	$(BIN)/python -m grader.tools.stability --seeds 100
+
+# What only a graphics card shows, into gpu.json and gpu.md, by the system's own Python: `make gpu PARTS="speed fid"
+# DATA=folder/of/images`. grader/tools/gpu says more.
+gpu:
+	@$(PYTHON) -m grader.tools.gpu $(PARTS) $(if $(DATA),--data "$(DATA)")
 
 clean:
 	rm -rf build $(VENV)

@@ -8,6 +8,8 @@ measured on fewer timesteps than 1,000 and given for 1,000.
 """
 
 import argparse
+import json
+import math
 import multiprocessing
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from dataset import decode_files, folder_files
 from engine import data, fast, noise, runs
 from engine.commands import FULL, SMALL
 from engine.errors import device_named, run_script
+from engine.images import write_atomically
 from PIL import Image
 from sampling import sample
 from torch.utils.flop_counter import FlopCounterMode
@@ -65,6 +68,11 @@ def peak(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:
         for known, tera in PEAKS.items():
             if known in name:
                 return tera * 1e12, f"{name}, data sheet, dense"
+    return measured_peak(device, dtype)
+
+
+def measured_peak(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:
+    """FLOP/s of the best of 20 products of large matrices, and what was measured."""
     n = 8192 if device.type == "cuda" else 2048
     a, b = torch.randn(2, n, n, device=device, dtype=dtype).unbind()
     torch.mm(a, b)
@@ -160,12 +168,17 @@ def rate(amount: float, device: torch.device, seconds: float) -> float:
 
 
 def measure(options, folder: Path, device: torch.device) -> dict[tuple[str, str], float]:
-    """Images per second of {plain, default} {training, sampling} at one batch size."""
+    """Images per second of {plain, default} {training, sampling} at one batch size; nan where memory did not do."""
     measured: dict[tuple[str, str], Measured] = {}
     rates: dict[tuple[str, str], list[float]] = {}
+    keys = list(product(("plain", "default"), ("training", "sampling")))
     try:
-        for key in product(("plain", "default"), ("training", "sampling")):
-            measured[key] = Measured(*key, options, folder, device)
+        for key in keys:
+            try:
+                measured[key] = Measured(*key, options, folder, device)
+            except torch.OutOfMemoryError:
+                print(f"{' '.join(key)}: out of memory with batches of {options.batch_size}", file=sys.stderr)
+                continue
             rates[key] = []
         for _ in range(options.rounds):  # in turn, so that a change of the machine's clock meets both
             for key, found in rates.items():
@@ -173,7 +186,14 @@ def measure(options, folder: Path, device: torch.device) -> dict[tuple[str, str]
     finally:
         for each in measured.values():
             each.process.shutdown()
-    return {key: max(found) for key, found in rates.items()}  # other programs only ever make it slower
+    # Other programs only ever make it slower.
+    return {key: max(rates[key]) if key in rates else math.nan for key in keys}
+
+
+def write_json(path: Path, about: dict, rows: list[dict]) -> None:
+    """All that is known so far; what was not measured is null."""
+    known = [{name: None if value != value else value for name, value in row.items()} for row in rows]
+    write_atomically(path, lambda file: file.write(json.dumps({**about, "rows": known}, indent=1).encode()))
 
 
 def main() -> None:
@@ -187,6 +207,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="of measurements, of which the best counts (default: 8)")
     parser.add_argument("--workers", type=int, help="processes that decode for the plain loop (default: up to 4)")
     parser.add_argument("--float32", action="store_true", help="as on a device without bfloat16 and float16")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also for programs, with the peak as measured here")
     asked = parser.parse_args()
     device = device_named(asked.device)
     settings = {**(SMALL if asked.small else FULL), "image_channels": 3, "mode": "linear", "predictor": "noise"}
@@ -205,17 +226,24 @@ def main() -> None:
         f"{'':9} {'batch':>5} {'plain img/s':>12} {'default img/s':>14} {'ratio':>6} {'of peak: plain':>15}"
         f" {'default':>8}"
     )
+    about: dict = {"plan": str(plan), "flops_forward": flops, "peak": limit, "peak_source": source}
+    if asked.json:
+        about["measured_peak"], _ = measured_peak(device, plan.dtype)
+    rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         make_jpegs(Path(folder), asked.jpeg_size)
         for options.batch_size in asked.batch_sizes:
             rates = measure(options, Path(folder), device)
             for what, cost in (("training", 3 * flops), ("sampling", T_SAMPLED * flops)):
                 slow, quick = rates["plain", what], rates["default", what]
+                rows.append({"what": what, "batch": options.batch_size, "plain": slow, "default": quick, "flops": cost})
                 print(
                     f"{what:9} {options.batch_size:5} {slow:12.4g} {quick:14.4g} {quick / slow:6.3g}"
                     f" {slow * cost / limit:15.1%} {quick * cost / limit:8.1%}",
                     flush=True,
                 )
+            if asked.json:
+                write_json(asked.json, about, rows)
 
 
 if __name__ == "__main__":

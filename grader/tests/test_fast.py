@@ -1,5 +1,6 @@
 """The default loops compute what the plain ones compute: losses and samples of both, to stated tolerances."""
 
+import json
 import os
 import platform
 import re
@@ -12,12 +13,9 @@ import torch
 
 from grader.tests.lab import SOLUTIONS, load_half
 from grader.tests.memory import faults_of_new_tensors
+from grader.tests.small_training import OPTIONS, losses_of, make_images, make_module, run_of
 
-T = 10
 PREDICTORS = ["noise", "x0", "mean"]
-OPTIONS = SimpleNamespace(
-    batch_size=4, lr=2e-4, warmup_steps=2, seed=0, ema=0.0, workers=0, checkpoint_every=100, sample_every=100
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,55 +32,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def make_module(lab, predictor="noise"):
-    torch.manual_seed(0)
-    network = lab.network.UNet(8, 32, [1, 2], [1], 1, dropout=0.0)
-    return lab.model.DiffusionModule(network, lab.scheduler.DDPMScheduler(T, 0.01, 0.3), predictor)
-
-
-def make_images():
-    smooth = torch.rand(12, 3, 2, 2, generator=torch.Generator().manual_seed(1))
-    return (torch.nn.functional.interpolate(smooth, size=(8, 8), mode="bilinear") * 255).to(torch.uint8)
-
-
 @pytest.fixture
 def images():
     return make_images()
-
-
-class Steps:
-    """What train.py's loop asks of a run, without a folder."""
-
-    def __init__(self, lab, module, plan, options, count):
-        self.scaler, self.average = plan.scaler(), lab.engine.fast.Average(module.network, options.ema)
-        self.count, self.losses = count, []
-
-    def steps(self):
-        return range(self.count)
-
-    def log(self, loss):
-        self.losses.append(loss.item())
-
-    def is_due(self, every):
-        return False
-
-
-def run_of(lab, module, images, plan, options=OPTIONS, count=10):
-    """The run of so many steps of train.py's own loop, done."""
-    plan = lab.engine.fast.prepare(module, plan, options.batch_size)
-    optimizer = torch.optim.Adam(module.network.parameters(), lr=options.lr, fused=plan.fused)
-    if plan.plain:
-        batches = lab.engine.data.Decoded(images, 8, options, plan.device)
-    else:
-        batches = lab.engine.data.OnDevice(images, options, plan.device)
-    run = Steps(lab, module, plan, options, count)
-    torch.manual_seed(3)
-    lab.train.train_steps(module, batches, optimizer, run, options)
-    return run
-
-
-def losses_of(*arguments, **options):
-    return torch.tensor(run_of(*arguments, **options).losses)
 
 
 def plans(lab):
@@ -311,7 +263,7 @@ def test_people_s_mistakes_are_a_line_and_bugs_a_traceback(lab, capsys):
 
 
 @pytest.mark.slow
-def test_the_benchmark_shows_both_loops_side_by_side():
+def test_the_benchmark_shows_both_loops_side_by_side(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
@@ -331,6 +283,8 @@ def test_the_benchmark_shows_both_loops_side_by_side():
             "1",
             "--workers",
             "0",
+            "--json",
+            str(tmp_path / "benchmark.json"),
         ],
         cwd=SOLUTIONS / "image_diffusion_todo",
         capture_output=True,
@@ -344,11 +298,24 @@ def test_the_benchmark_shows_both_loops_side_by_side():
     assert [row[:2] for row in rows] == [["training", "2"], ["sampling", "2"]]
     for row in rows:
         assert float(row[4]) == pytest.approx(float(row[3]) / float(row[2]), rel=0.05)
+    written = json.loads((tmp_path / "benchmark.json").read_text())
+    assert written["measured_peak"] > 0
+    assert [f"{row['plain']:.4g}" for row in written["rows"]] == [row[2] for row in rows]
 
 
-@pytest.mark.gpu
-def test_the_gpu_s_plan_has_the_losses_of_the_plain_loop_on_the_gpu(lab, images):
-    gpu = torch.device("cuda")
-    slow = losses_of(lab, make_module(lab).to(gpu), images, lab.engine.fast.choose(gpu, plain=True))
-    quick = losses_of(lab, make_module(lab).to(gpu), images, lab.engine.fast.choose(gpu))
-    torch.testing.assert_close(quick, slow, rtol=0.02, atol=0)
+def test_a_batch_that_does_not_fit_into_memory_leaves_the_others_measured(lab, monkeypatch, tmp_path, capsys):
+    class Measured:
+        def __init__(self, name, what, *_):
+            if (name, what) == ("plain", "training"):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            self.process = SimpleNamespace(shutdown=lambda: None)
+
+        def rate(self):
+            return 3.0
+
+    monkeypatch.setattr(lab.benchmark, "Measured", Measured)
+    rates = lab.benchmark.measure(SimpleNamespace(rounds=2, batch_size=250), tmp_path, torch.device("cpu"))
+    assert capsys.readouterr().err == "plain training: out of memory with batches of 250\n"
+    assert [name for name, rate in rates.items() if rate == 3.0] == list(rates)[1:]
+    lab.benchmark.write_json(tmp_path / "b.json", {}, [{"plain": rates["plain", "training"]}])
+    assert json.loads((tmp_path / "b.json").read_text()) == {"rows": [{"plain": None}]}
