@@ -119,19 +119,27 @@ def test_an_unknown_part_is_an_error_that_names_the_nearest(capsys):
     assert capsys.readouterr().err == "gpu: no part 'sped', did you mean 'speed'?\n"
 
 
-@pytest.mark.parametrize(
-    ("found", "options", "said"),
-    [
-        ({"card": None, "missing": ["tqdm", "safetensors"]}, [], "lacks tqdm, safetensors: name another with make gpu"),
-        (CARD | {"missing": []}, ["--data", "nowhere"], "no such folder of images: nowhere"),
-        (CARD | {"missing": []}, ["--minutes", "9"], "--minutes 9: up to 7, as a part with all else has nine"),
-        (CARD | {"missing": []}, ["--out", "nowhere/gpu.json"], "cannot write nowhere/gpu.json: No such file"),
-    ],
-)
-def test_what_would_be_found_out_late_is_said_at_once(monkeypatch, capsys, found, options, said):
-    monkeypatch.setattr(machine, "ask", lambda: dict(found))
-    assert command.main(["fid", *options]) == USAGE
-    assert said in capsys.readouterr().err
+REFUSED = {
+    "--data nowhere": "no such folder of images: nowhere",
+    "--minutes 9": "--minutes 9: up to 7, as a part with all else has nine",
+    "--out nowhere/gpu.json": "cannot write nowhere/gpu.json: No such file",
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED)
+def test_what_would_be_found_out_late_is_said_at_once(monkeypatch, capsys, asked):
+    monkeypatch.setattr(machine, "ask", lambda: dict(CARD))
+    assert command.main(["fid", *asked.split()]) == USAGE
+    assert REFUSED[asked] in capsys.readouterr().err
+
+
+def test_a_python_that_lacks_something_is_named(tmp_path, without_packages):
+    blocker = tmp_path / "blocker" / "sitecustomize.py"
+    blocker.write_text(blocker.read_text().replace("'pydantic'", "'pydantic', 'tqdm', 'safetensors'"))
+    done = python("-m", "grader.tools.gpu", "fid")
+    assert done.returncode == USAGE
+    assert done.stderr.endswith(" lacks tqdm, safetensors: name another with make gpu PYTHON=...\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_help_has_a_line_for_each_part(capsys):

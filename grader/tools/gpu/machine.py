@@ -5,7 +5,6 @@ In a process of its own, so that the command's does not hold a card's memory.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-MISSING = ("torch", "torchvision", "numpy", "PIL", "tqdm", "matplotlib", "safetensors")
 
 
 def ask() -> dict[str, Any]:
-    """Card, versions; `missing` names packages that the parts need and this Python lacks."""
+    """Card and versions; without a card, `problem` says what kept torch from looking, if anything did."""
     done = subprocess.run(
         [sys.executable, "-m", "grader.tools.gpu.machine"], capture_output=True, text=True, cwd=REPOSITORY
     )
@@ -47,13 +45,10 @@ def _output(*command: str) -> str:
 
 
 def _look() -> dict[str, Any]:
-    missing = [name for name in MISSING if importlib.util.find_spec(name) is None]
-    about: dict[str, Any] = {"card": None, "missing": missing}
-    if "torch" in missing:
-        return about
     import torch
 
-    about |= {"python": platform.python_version(), "torch": str(torch.__version__), "cuda": torch.version.cuda}
+    about: dict[str, Any] = {"card": None, "python": platform.python_version()}
+    about |= {"torch": str(torch.__version__), "cuda": torch.version.cuda}
     about |= {"cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)

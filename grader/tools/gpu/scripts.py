@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,4 +66,6 @@ def run_script(cache: Path, script: str, options: Mapping[str, Any], timeout_s: 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Kill a process with all that it started, which would keep its stderr open."""
     end_descendants(process.pid)
+    with suppress(OSError):  # it leads no group of its own
+        os.killpg(process.pid, signal.SIGKILL)
     process.kill()
