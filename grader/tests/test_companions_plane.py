@@ -10,7 +10,6 @@ import torch
 from nbgrader.nbgraderformat import MetadataValidator
 
 from grader.lab import reference
-from grader.lab.edition import check, pack
 from grader.lab.golden_companions_plane import GOLDEN, SIZES, TorchsOwn
 from grader.lab.goldens import SAME
 from grader.lab.reference import Schedule
@@ -142,20 +141,6 @@ class TestChain:
         assert seen == visited
         assert torch.allclose(out, torch.randn(5, 2) + len(visited))
         assert visited in reference.skipped_timesteps(T, k)
-
-
-class TestStudentsOwnCheck:
-    def test_the_pack_does_not_ask_for_exercises_without_points(self, tmp_path):
-        file = tmp_path / "warmup.py"
-        file.write_text('raise NotImplementedError("TODO extra.train_step")\n')
-        assert pack.warnings([file]) == []
-        file.write_text('raise NotImplementedError("TODO task1.q_sample")\n')
-        assert len(pack.warnings([file])) == 1
-
-    def test_without_a_name_only_the_labs_rows_are_checked(self):
-        assert check.select([])[0] == list(check.ROWS)
-        assert check.select(["extra.train"])[0] == ["extra.train_step"]
-        assert "extra.train_step" in check.select(["extra"])[0]
 
 
 class TestNotebook:

@@ -5,6 +5,7 @@ What is checked runs in this process, on one thread; the command line, in an edi
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,19 +28,12 @@ ROWS = {row.id: row.folder for row in release.public_rows()}
 SCORED = [row.id for row in release.public_rows() if not row.companion]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Small tensors: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def checked(tmp_path, monkeypatch):
     """Runs the public check of a row on a submission: its state, and the parts of the text."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tensors are small: more threads would only wait for each other
 
     def run(row, *parts, seeds=()):
         shutil.rmtree(tmp_path / "lab", ignore_errors=True)
@@ -55,7 +49,8 @@ def checked(tmp_path, monkeypatch):
             finally:
                 forget(tmp_path)
 
-    return run
+    yield run
+    torch.set_num_threads(threads)
 
 
 def forget(folder):
@@ -154,16 +149,21 @@ def edition(tmp_path_factory):
 
 def command(folder, *arguments):
     done = subprocess.run(
-        [sys.executable, "-m", "grader", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "grader", *arguments],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.returncode, done.stdout, done.stderr
 
 
 def test_the_release_is_not_done_yet(edition):
-    code, out, err = command(edition, "check")
+    code, out, err = command(edition, "check", "task", "extra")
     assert (code, err) == (1, "")
-    assert out.count("not done yet") == len(SCORED) + 1
-    assert out.endswith("0 of 13 passed, 0 failed, 13 not done yet\n")
+    assert out.count("not done yet") == len(ROWS) + 1
+    assert out.endswith("0 of 20 passed, 0 failed, 20 not done yet\n")
     assert "where     ddpm.py:" in out
 
 
