@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
+REPORT := -q --durations=10
 
 .PHONY: setup sandbox demo test test-all lint release benchmark stability clean
 
@@ -22,11 +24,14 @@ sandbox:
 demo: setup
 	$(BIN)/python -m grader.tools.demo build/demo
 
+# Every change is held to these: units, every judge on every mistake, a few whole gradings in the sandbox.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD) $(REPORT)
 
+# And the rest: sandboxes, browser, PostgreSQL, Dask, kills, every whole grading.
 test-all: setup
-	$(BIN)/python -m pytest -m "not gpu and not network"
+	$(BIN)/python -m pytest $(SPREAD) $(REPORT) -m "not alone and not gpu and not network"
+	$(BIN)/python -m pytest $(REPORT) -m "alone and not gpu and not network"
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

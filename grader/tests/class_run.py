@@ -1,51 +1,52 @@
-"""Grades made-up submissions through the real command line, once for a whole test file, and compares results."""
+"""Whole gradings of made-up submissions through the real command line and sandbox, and packs of mistakes for them.
+
+The rows of a submission are judged apart from each other, so that one submission can hold a mistake for each row.
+"""
+
+from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from grader import cli
-from grader.judging.made_up import Case
+from grader.judging.made_up import Case, combined
 from grader.lab import LAB
+from grader.lab.catalogue import mistakes
+from grader.labs import RowKind
+from grader.submission.todo import blocks
 from grader.tools.builder import write
 
 CODE_ROWS = tuple(row.id for row in LAB.rubric if row.is_code)
+JUDGED = tuple(row.id for row in LAB.rubric if row.kind in (RowKind.CODE, RowKind.COMPANION))
 Graded = dict[str, Any]  # a result.json
 
 
-def grade_cases(cases: Iterable[Case], root: Path, seed: int = 0, jobs: int | None = None) -> dict[str, Graded]:
-    """Build every case below `root`, grade the lab's own rows of all in one run, and read back {name: result.json}."""
-    cases = list(cases)
-    names = [case.name for case in cases]
-    assert len(set(names)) == len(names), f"two cases are called {max(names, key=names.count)}"
-    paths = [str(write(case, root / "submissions")) for case in cases]
-    out = root / "grades"
-    count = jobs or min(2, os.cpu_count() or 1)
-    code = cli.main(
-        [
-            "grade",
-            *paths,
-            "--out",
-            str(out),
-            "--no-training",
-            "--seed",
-            str(seed),
-            "--jobs",
-            str(count),
-            "--only",
-            "task1",
-            "--only",
-            "task2",
-        ]
-    )
-    assert code == cli.OK
-    return {name: json.loads((out / name / "result.json").read_text(encoding="utf-8")) for name in names}
+# --- gradings
+
+
+def grade(paths: Iterable[Path | str], out: Path, *options: str, seed: int = 0, jobs: int = 2) -> int:
+    """The exit code of one run over some submissions, without training."""
+    command = ["grade", *map(str, paths), "--out", str(out), "--no-training", "--seed", str(seed), "--jobs", str(jobs)]
+    return cli.main([*command, *options])
+
+
+def results(out: Path) -> dict[str, Graded]:
+    """{name: result.json} of a run."""
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*/result.json")}
 
 
 def rows_of(result: Graded) -> dict[str, Any]:
     return {row["id"]: row for row in result["rows"]}
+
+
+def graded_rows(case: Case, root: Path, *options: str, seed: int = 0) -> dict[str, Any]:
+    """{row: its record} of a submission that is graded alone."""
+    assert grade([write(case, root / "in")], root / "out", *options, seed=seed) == cli.OK
+    return rows_of(results(root / "out")[case.name])
 
 
 def account(row: dict[str, Any]) -> str:
@@ -61,14 +62,57 @@ def account(row: dict[str, Any]) -> str:
     )
 
 
-def assert_only_this_row_suffers(case: Case, result: Graded) -> None:
-    """The case's row has its verdict, points and first diagnosis; every other code row has full points."""
-    rows = rows_of(result)
-    for row_id in CODE_ROWS:
-        row = rows[row_id]
-        if row_id == case.row:
-            found = row["diagnosis"]["id"] if row["diagnosis"] else None
-            due = (case.verdict.value, case.points, case.diagnosis)
-            assert (row["verdict"], row["points"], found) == due, f"due: {due}\n{account(row)}"
+def assert_outcomes(rows: dict[str, Any], pack: Iterable[Case] = ()) -> None:
+    """Each case's row has its verdict, points and first diagnosis; every other row that is judged has full points."""
+    due = {row_id: ("passed", LAB.row(row_id).points, None) for row_id in JUDGED}
+    due |= {case.row: (case.verdict.value, case.points, case.diagnosis) for case in pack if case.row}
+    found = {
+        row_id: (rows[row_id]["verdict"], rows[row_id]["points"], (rows[row_id]["diagnosis"] or {}).get("id"))
+        for row_id in JUDGED
+    }
+    wrong = [f"due: {due[row_id]}\n{account(rows[row_id])}" for row_id in JUDGED if found[row_id] != due[row_id]]
+    assert not wrong, "\n\n".join(wrong)
+
+
+# --- packs
+
+
+@cache
+def packs() -> tuple[tuple[Case, ...], ...]:
+    """Every mistake of the catalogue, at most one for each row in a pack, edits outside of TODO blocks last."""
+    found: list[list[Case]] = []
+    for case in sorted((*mistakes(), *mistakes(RowKind.COMPANION)), key=edits):
+        for pack in found:
+            if all(case.row != other.row for other in pack) and fit([*pack, case]):
+                pack.append(case)
+                break
         else:
-            assert (row["verdict"], row["points"]) == ("passed", row["max"]), account(row)
+            found.append([case])
+    return tuple(map(tuple, found))
+
+
+def edits(case: Case) -> bool:
+    """Whether a case changes more than the bodies of its TODO blocks."""
+    return bool(case.replace or case.files)
+
+
+def fit(pack: list[Case]) -> bool:
+    """Whether one submission can hold all of a pack, each TODO block as it is where its case is alone."""
+    if not any(map(edits, pack)):
+        return True
+    try:
+        together = blocks_of(combined("together", pack))
+    except ValueError:  # a text that is to be replaced is gone
+        return False
+    solved = blocks_of(Case("solved"))
+    due = blocks_of(combined("bodies", [case for case in pack if not edits(case)]))
+    for case in filter(edits, pack):
+        due |= {name: text for name, text in blocks_of(case).items() if text != solved[name]}
+    return together == due
+
+
+def blocks_of(case: Case) -> dict[str, str]:
+    """{name of a TODO block: its text} in a submission."""
+    with tempfile.TemporaryDirectory() as scratch:
+        files = sorted(write(case, Path(scratch)).rglob("*.py"))
+        return {block.name: block.text for file in files for block in blocks(file.read_text(encoding="utf-8"))}

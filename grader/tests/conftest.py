@@ -1,7 +1,77 @@
-"""What all tests share."""
+"""What all tests share: how they are spread over processes, and a limit in minutes for the second tier."""
 
+from __future__ import annotations
+
+import os
 import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 # A run in the background has SIGINT ignored, and its children inherit that; the tests that press Ctrl-C need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # processes that share the cores: more threads would only be in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What is worth most where minutes are short, and long files before short ones; the rest follows in its own order.
+FIRST = (
+    "test_misconceptions",
+    "test_packed",
+    "test_messy",
+    "test_sandbox",
+    "test_sandbox_user",
+    "test_installation",
+    "test_run",
+    "test_export_autograder",
+    "test_training",
+    "test_artifacts",
+    "test_stability",
+)
+APART = frozenset({"test_misconceptions", "test_packed"})  # no costly fixture of a module: any process takes any test
+LATE = "the minutes were up"
+BEGAN = time.monotonic()
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Judges rows of made-up submissions, all by one worker."""
+    from grader.tests.in_process import Workbench
+
+    with Workbench(tmp_path_factory.mktemp("bench")) as workbench:
+        yield workbench
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minutes", type=float, help="skip what has not begun by then, and say so")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order by worth; with pytest-xdist a file's tests, which share fixtures, stay in one process."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
+    for item in items:
+        if item.path.stem not in APART and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    minutes = item.config.getoption("--minutes")
+    if minutes is not None and time.monotonic() > BEGAN + 60 * minutes:
+        pytest.skip(LATE)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A line about what `--minutes` left out."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    late = Counter(report.location[0].rpartition("/")[2] for report in skipped if LATE in str(report.longrepr))
+    if late:
+        files = ", ".join(f"{count} of {file}" for file, count in sorted(late.items()))
+        terminalreporter.write_line(f"NOT REACHED, as {LATE}: {late.total()} tests ({files})", yellow=True)

@@ -146,6 +146,7 @@ def test_complete_results_make_both_figures_and_leave_the_judgement_to_a_person(
             assert figure.width == 800
 
 
+@pytest.mark.slow
 def test_a_missing_schedule_is_named_and_costs_its_share_of_the_suggestion(stock, artifacts):
     shutil.rmtree(artifacts / "results/predictor_noise/beta_quad")
     rows = grade(stock, artifacts)
@@ -227,6 +228,7 @@ def not_json(run):
     (run / "config.json").write_text("{" * 100_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
@@ -255,6 +257,7 @@ def test_a_results_folder_that_does_not_hold_together_does_not_count(stock, arti
     assert any("beta_quad" in remark and told in remark for remark in row["remarks"]), row["remarks"]
 
 
+@pytest.mark.slow
 def test_handed_in_images_get_a_suggestion_and_no_points(stock, artifacts):
     row = grade(stock, artifacts, "task2.fid")["task2.fid"]
     assert (row["verdict"], row["points"], row["suggested"]) == ("needs_review", 0, 20)
@@ -263,6 +266,7 @@ def test_handed_in_images_get_a_suggestion_and_no_points(stock, artifacts):
     assert row["measured"]["trust"] == "unverified"
 
 
+@pytest.mark.slow
 def test_images_drawn_from_the_checkpoint_earn_their_points(stock, artifacts):
     row = grade(stock, artifacts, "task2.fid", "--fid", "sample")["task2.fid"]
     assert (row["verdict"], row["points"]) == ("passed", 20), row
@@ -272,6 +276,7 @@ def test_images_drawn_from_the_checkpoint_earn_their_points(stock, artifacts):
     assert again["measured"] == row["measured"]
 
 
+@pytest.mark.slow
 def test_a_retrained_model_earns_its_points_and_shows_its_losses(stock, artifacts):
     row = grade(stock, artifacts, "task2.fid", "--fid", "retrain", "--budget", "20s")["task2.fid"]
     assert (row["verdict"], row["points"]) == ("passed", 20), row
@@ -279,6 +284,7 @@ def test_a_retrained_model_earns_its_points_and_shows_its_losses(stock, artifact
     assert "retrained_loss.png" in row["evidence"]
 
 
+@pytest.mark.slow
 def test_a_network_that_hands_out_real_images_earns_nothing(stock, artifacts, tmp_path):
     """The images of the reference, hidden in network.py: drawn by the grader, and copies all the same."""
     folder = shutil.copytree(stock / "solved", tmp_path / "7")
@@ -302,6 +308,7 @@ DiffusionModule.sample = deal
     assert "copies of real ones" in row["message"]
 
 
+@pytest.mark.slow
 def test_code_that_cannot_draw_leaves_the_row_to_a_person(stock, artifacts, tmp_path):
     folder = shutil.copytree(stock / "solved", tmp_path / "7")
     file = folder / "image_diffusion_todo" / "network.py"
@@ -311,6 +318,7 @@ def test_code_that_cannot_draw_leaves_the_row_to_a_person(stock, artifacts, tmp_
     assert "no network today" in row["message"]
 
 
+@pytest.mark.slow
 def test_drawing_that_takes_too_long_says_what_was_allowed_and_how_to_allow_more(stock, artifacts, tmp_path):
     folder = shutil.copytree(stock / "solved", tmp_path / "7")
     file = folder / "image_diffusion_todo" / "model.py"
@@ -327,6 +335,7 @@ def test_drawing_that_takes_too_long_says_what_was_allowed_and_how_to_allow_more
     assert f"0 of {COUNT} images were drawn within the 6 s of the policy (image_runs.sampling_s)" in row["message"]
 
 
+@pytest.mark.slow
 def test_an_empty_folder_of_artifacts_says_what_is_wanted(stock, artifacts):
     shutil.rmtree(artifacts)
     artifacts.mkdir()

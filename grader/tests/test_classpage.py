@@ -2,7 +2,6 @@
 
 import copy
 import re
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -13,6 +12,7 @@ from grader.output.class_page import link, misconceptions, render, row_lines, to
 from grader.records import Verdict
 from grader.submission.similarity import Likeness
 from grader.tests import samples
+from grader.tests.clock import cpu_seconds
 from grader.tools.builder import build
 
 
@@ -119,9 +119,9 @@ def test_the_commonest_misconception_comes_first():
 
 
 def test_three_hundred_submissions_make_a_page_that_a_browser_takes(tmp_path):
-    began = time.monotonic()
+    began = cpu_seconds()
     path = write_class_page(many(300), tmp_path, LAB, LAB.policy())
-    assert time.monotonic() - began < 20
+    assert cpu_seconds() - began < 20
     assert path.stat().st_size < 400_000
 
 

@@ -125,6 +125,7 @@ def test_a_second_run_grades_again_what_changed(graded, tmp_path):
         assert len(list(csv.DictReader(file))) == 3, "the summary is of the whole class"
 
 
+@pytest.mark.slow
 def test_only_draws_the_same_inputs_as_a_whole_run(tmp_path):
     wrong = build(tmp_path / "wrong", {"task1.q_sample": "xt = 2 * x0"})
     texts = set()

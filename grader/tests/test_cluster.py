@@ -13,14 +13,18 @@ from distributed import Client, LocalCluster
 from grader import cli
 from grader.errors import UsageError
 from grader.lab import LAB
+from grader.running.class_run import claimed
 from grader.running.cluster import STARTED, check_workers, grade_on_cluster
 from grader.running.grading import Order
 from grader.sandbox import SandboxKind
-from grader.submission.resubmissions import Task, claimed
+from grader.submission.resubmissions import Task
 from grader.tools.builder import build, pack
 from grader.tools.faults import differences
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets at the end of a cluster
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of Dask's own threads and sockets at the end of a cluster
+]
 
 
 # Right, and long enough at work to be found there.

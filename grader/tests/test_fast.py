@@ -310,6 +310,7 @@ def test_people_s_mistakes_are_a_line_and_bugs_a_traceback(lab, capsys):
         run(lambda: 1 / 0)
 
 
+@pytest.mark.slow
 def test_the_benchmark_shows_both_loops_side_by_side():
     done = subprocess.run(
         [

@@ -3,12 +3,20 @@
 import json
 import shutil
 
+import pytest
+
 from grader.tools import faults
 from grader.tools.crowd import crowd
 
 
-def test_a_few_kills_leave_the_class_as_it_would_have_been(tmp_path):
+@pytest.mark.slow
+@pytest.mark.alone
+def test_a_few_kills_leave_the_class_as_it_would_have_been(tmp_path, capsys):
     assert faults.injected(tmp_path, kills=4, count=4, seed=1) == []
+    assert "kill 4 of 4" in capsys.readouterr().err
+    quiet, hurt = ({path.parent.name for path in (tmp_path / name).glob("*/result.json")} for name in ("quiet", "hurt"))
+    assert len(quiet) == 4, "the class that nobody touched is whole"
+    assert hurt == quiet
 
 
 def test_what_differs_is_found(tmp_path):

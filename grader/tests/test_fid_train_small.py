@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from fid_samples import make_images
 
 from grader.fid.extractor import Extractor
@@ -9,6 +10,7 @@ from grader.fid.images import decode
 from grader.fid.train_small import main
 
 
+@pytest.mark.slow
 def test_it_learns_two_kinds_of_noise_and_its_file_is_read(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("grader.fid.train_small.BATCH", 16)
     make_images(tmp_path / "classes" / "coarse", 64, seed=0, falloff=1.6)

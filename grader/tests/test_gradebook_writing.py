@@ -44,7 +44,7 @@ def server():
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def url(request):
     """None for the gradebook in OUT, or the URL of a fresh database."""
     return None if request.param == "sqlite" else new_database(request.getfixturevalue("server"))
@@ -273,6 +273,7 @@ def test_export_csv_takes_points_from_the_gradebook(out, url, capsys):
 # --- the command line
 
 
+@pytest.mark.slow
 def test_export_nbgrader_never_shows_a_password(out, server, capsys, caplog):
     caplog.set_level(logging.DEBUG)
     url = new_database(server)

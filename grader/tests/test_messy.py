@@ -33,6 +33,7 @@ def graded(tmp_path_factory):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", messy.CASES, ids=lambda case: case.id)
 def test_a_messy_submission_loses_only_what_is_wrong_with_it(graded, case):
     result = graded[case.id]

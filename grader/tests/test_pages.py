@@ -45,6 +45,7 @@ def test_each_row_gets_the_page_that_is_about_it(tmp_path):
     assert "<img" not in html, "students have their own report; its pages are for the person who grades"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"not a PDF at all", b"%PDF-1.7\n" + b"\0" * 5000])
 def test_a_report_that_cannot_be_read_is_a_persons(tmp_path, content):
     rows = grade(build(tmp_path / "5", files={"report.pdf": content}), tmp_path / "out")
@@ -52,6 +53,7 @@ def test_a_report_that_cannot_be_read_is_a_persons(tmp_path, content):
     assert all("report.pdf cannot be read" in row["message"] for row in rows.values())
 
 
+@pytest.mark.slow
 def test_a_submission_without_a_report_says_so(tmp_path):
     rows = grade(build(tmp_path / "5", files={"report.pdf": None}), tmp_path / "out")
     assert all("no report.pdf was handed in" in row["message"] for row in rows.values())

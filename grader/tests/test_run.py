@@ -73,6 +73,7 @@ def test_of_a_resubmission_the_latest_counts_and_the_earlier_result_stays(right,
     assert summary(out) == {"7": "4"}
 
 
+@pytest.mark.slow
 def test_of_two_files_of_one_id_the_later_one_counts_and_the_other_is_named(right, wrong, tmp_path, capsys):
     shutil.copytree(wrong.parent, tmp_path / "monday")
     shutil.copytree(right.parent, tmp_path / "tuesday")
@@ -85,6 +86,7 @@ def test_of_two_files_of_one_id_the_later_one_counts_and_the_other_is_named(righ
     assert "monday/7_lab1.zip" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_where_the_times_do_not_tell_both_are_graded_and_a_person_is_asked(right, wrong, tmp_path, capsys):
     for number, path in enumerate((right, wrong)):
         (tmp_path / str(number)).mkdir()
@@ -111,6 +113,7 @@ def test_an_id_that_is_a_name_of_ours_gets_a_number(tmp_path):
 # --- what is kept
 
 
+@pytest.mark.slow
 def test_force_grades_again_and_what_it_replaces_stays(right, tmp_path):
     out = tmp_path / "out"
     grade(out, right)
@@ -120,6 +123,7 @@ def test_force_grades_again_and_what_it_replaces_stays(right, tmp_path):
     assert len(list((out / "earlier" / "7").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_result_under_other_rules_is_not_taken_up(right, tmp_path):
     out, policy = tmp_path / "out", tmp_path / "strict.toml"
     grade(out, right)
@@ -141,6 +145,7 @@ def test_a_result_in_which_the_grader_failed_is_graded_again(right, tmp_path, mo
     assert points(out) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", '{"schema": 1}', "[]"])
 def test_a_result_that_cannot_be_read_is_graded_again(right, tmp_path, text):
     out = tmp_path / "out"
@@ -164,6 +169,8 @@ def start(out, *paths, jobs=1):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_a_killed_run_is_completed_by_the_same_command_and_leaves_nothing_behind(right, tmp_path):
     out = tmp_path / "out"
     paths = [shutil.copy(right, tmp_path / f"{number}_lab1.zip") for number in range(3)]
@@ -187,6 +194,7 @@ def test_a_killed_run_is_completed_by_the_same_command_and_leaves_nothing_behind
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_two_renames_loses_no_result(right, wrong, tmp_path, monkeypatch):
     out = tmp_path / "out"
     grade(out, wrong)
@@ -207,6 +215,7 @@ def test_a_kill_between_the_two_renames_loses_no_result(right, wrong, tmp_path, 
     assert points(out) == 4
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_share_a_folder(right, tmp_path, capsys):
     with run.claimed(tmp_path / "out"):
         assert cli.main(["grade", str(right), "--out", str(tmp_path / "out"), *ONLY]) == cli.USAGE
@@ -225,6 +234,7 @@ def test_the_scratch_of_a_run_that_goes_on_is_left_alone(tmp_path, monkeypatch):
         assert not alive.exists(), "another process by our number"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ESTALE])
 def test_a_broken_machine_stops_the_run_and_says_how_to_go_on(right, tmp_path, monkeypatch, capsys, number):
     def broken(folder, out, name):
@@ -238,6 +248,7 @@ def test_a_broken_machine_stops_the_run_and_says_how_to_go_on(right, tmp_path, m
     assert points(tmp_path / "out") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_leaves_whole_results_only(right, tmp_path):
     disk = tmp_path / "disk"
@@ -278,7 +289,7 @@ def test_a_class_takes_no_more_than_its_jobs_at_a_time(tmp_path, monkeypatch):
     tasks = [Task(str(number), tmp_path) for number in range(1000)]
     with pytest.raises(Stop):
         list(run.grade_class(tasks, order, tmp_path, 2, begun.append))
-    assert len(begun) <= 3
+    assert 1 <= len(begun) <= 3
 
 
 def test_an_empty_folder_of_results_says_how_they_are_made(tmp_path):

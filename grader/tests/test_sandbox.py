@@ -415,6 +415,7 @@ class TestIsolation:
         assert len(eval(run(sandbox, "fds_after_exec"))) == 4  # 0, 1, 2 and the listing's own
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 class TestAttacks:
     def test_crash_names_the_students_line(self, sandbox):
@@ -442,6 +443,8 @@ class TestAttacks:
         error = failure(sandbox, "leave", code)
         assert error.message == f"the process ended itself (exit code {code})"
 
+    @pytest.mark.slow
+    @pytest.mark.alone
     def test_waiting_for_a_busy_machines_processor_does_not_count(self, sandbox):
         assert run(sandbox, "fine") == 42
         # A session each, as the kernel may share the processors out by session.
@@ -623,6 +626,7 @@ class TestAnswers:
         assert about["device"] == "cpu"
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 class TestImports:
     @pytest.mark.parametrize(
@@ -654,6 +658,7 @@ class TestImports:
                     run(sandbox, "hang")
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 class TestEnd:
     def test_nothing_is_left_after_close(self, submission, tmp_path, monkeypatch):

@@ -91,6 +91,7 @@ def ids():
 
 """
 PRIVATE_PATHS, PYTHON = user.private_paths, sys.executable
+pytestmark = pytest.mark.slow
 root = pytest.mark.skipif(os.geteuid() != 0, reason="changing to another user takes root")
 
 

@@ -279,6 +279,7 @@ sys.exit(train.errors.run_script(train.main))
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_or_interrupted_goes_on_to_the_same_losses(train, tmp_path):
     """SIGKILL, then Ctrl-C, then to the end; against a run that was left alone, to the last digit."""
     settings = ["--train_num_steps", 60, "--checkpoint_every", 30, "--num_samples", 1]

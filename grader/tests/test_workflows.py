@@ -163,6 +163,7 @@ def test_an_environment_that_is_there_is_set_up_in_no_time(runner):
     assert "pip install" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_submission_is_graded_summed_up_and_annotated(runner):
     build(runner.submission / "lab", bodies={"task1.q_sample": f"raise ValueError({HOSTILE!r})"})
     graded = runner.run("Grade", SUBMISSION="lab", ONLY="task1.q_sample task1.p_sample")
@@ -178,6 +179,7 @@ def test_a_submission_is_graded_summed_up_and_annotated(runner):
     assert not list(runner.temp.parent.rglob("PWNED"))
 
 
+@pytest.mark.slow
 def test_no_line_that_grading_prints_is_a_command(runner):
     """What is printed about a submission stands between stop-commands and a token that nobody can guess."""
     runner.submission.mkdir(parents=True)
@@ -203,6 +205,7 @@ def test_what_is_graded_lies_inside_the_repository_of_the_student(runner, path):
     assert not list(runner.temp.parent.rglob("PWNED"))
 
 
+@pytest.mark.slow
 def test_nothing_of_the_submission_runs_outside_of_the_sandbox(runner):
     """Files by which tools of the steps could be led: modules, configuration, a Makefile."""
     marker = runner.temp / "PWNED"
