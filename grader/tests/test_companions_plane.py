@@ -2,8 +2,6 @@
 
 import itertools
 import shutil
-import subprocess
-import sys
 
 import nbformat
 import numpy as np
@@ -11,17 +9,14 @@ import pytest
 import torch
 from nbgrader.nbgraderformat import MetadataValidator
 
-from grader.judging.made_up import combined
-from grader.lab import LAB, reference
-from grader.lab.edition import check, pack
+from grader.lab import reference
 from grader.lab.golden_companions_plane import GOLDEN, SIZES, TorchsOwn
 from grader.lab.goldens import SAME
 from grader.lab.reference import Schedule
-from grader.lab.release import ROOT, release
+from grader.lab.release import ROOT
 from grader.lab.torch_draws import TorchGenerator
 from grader.tests.clock import cpu_seconds
 from grader.tests.lab import load_half
-from grader.tools.builder import write
 
 ROWS = ("extra.train_step", "extra.sampler_loop", "extra.forward_step", "extra.naive_skip")
 NOTEBOOK = "2d_plot_diffusion_todo/companions.ipynb"
@@ -146,41 +141,6 @@ class TestChain:
         assert seen == visited
         assert torch.allclose(out, torch.randn(5, 2) + len(visited))
         assert visited in reference.skipped_timesteps(T, k)
-
-
-class TestStudentsOwnCheck:
-    def run(self, edition, *rows):
-        command = [sys.executable, "-m", "grader", "check", *rows]
-        environment = {"PATH": "/usr/bin:/bin", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=edition, env=environment, capture_output=True, text=True, timeout=120)
-        return done.returncode, done.stdout
-
-    def test_the_edition_checks_the_companions_by_name(self, tmp_path):
-        edition, half = release(tmp_path / "edition").path, "2d_plot_diffusion_todo"
-        code, text = self.run(edition, *ROWS)
-        assert (code, text.splitlines()[-1]) == (1, "0 of 4 passed, 0 failed, 4 not done yet")
-        for path in (ROOT / "solutions" / half).glob("*.py"):
-            shutil.copyfile(path, edition / half / path.name)
-        assert self.run(edition, *ROWS)[0] == 0
-        named = {"gradient-without-d", "sampler-seed-offset", "chain-closed-form", "skip-starts-elsewhere"}
-        mistakes = [case for row in ROWS for case in LAB.room(row, "made_up").MISTAKES]
-        wrong = {case.diagnosis: case for case in reversed(mistakes) if case.diagnosis in named}
-        for path in (write(combined("wrong", wrong.values()), tmp_path) / half).glob("*.py"):
-            shutil.copyfile(path, edition / half / path.name)
-        code, text = self.run(edition, *ROWS)
-        assert (code, text.splitlines()[-1]) == (1, "0 of 4 passed, 4 failed, 0 not done yet")
-
-    def test_the_pack_does_not_ask_for_exercises_without_points(self, tmp_path):
-        file = tmp_path / "warmup.py"
-        file.write_text('raise NotImplementedError("TODO extra.train_step")\n')
-        assert pack.warnings([file]) == []
-        file.write_text('raise NotImplementedError("TODO task1.q_sample")\n')
-        assert len(pack.warnings([file])) == 1
-
-    def test_without_a_name_only_the_labs_rows_are_checked(self):
-        assert check.select([])[0] == list(check.ROWS)
-        assert check.select(["extra.train"])[0] == ["extra.train_step"]
-        assert "extra.train_step" in check.select(["extra"])[0]
 
 
 class TestNotebook:

@@ -110,3 +110,9 @@ def test_a_failed_write_leaves_the_old_zip(folder, capsys, monkeypatch):
     assert "could not be read back" in capsys.readouterr().err
     assert Path("412551014_lab1.zip").read_bytes() == b"old"
     assert not list(folder.glob(".*.draft"))
+
+
+def test_exercises_without_points_are_not_asked_for(folder, capsys):
+    (folder / T1 / "warmup.py").write_text('raise NotImplementedError("TODO extra.train_step")\n')
+    assert pack.main(["412551014"], HALVES) == 0
+    assert capsys.readouterr().err == ""

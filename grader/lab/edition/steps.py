@@ -9,7 +9,7 @@ import torch
 
 from grader.lab.edition.compare import ATOL, STANDARD_ERRORS, T, Wrong, check_close, check_tensor, golden
 from grader.lab.edition.yours import new_scheduler
-from grader.lab.probes.stand_ins import AffineStep, forms_of
+from grader.lab.probes.stand_ins import AffineNetwork, AffineStep, forms_of
 
 STEP = "x_{t-1} = mean + sqrt(beta-tilde_t) z, z ~ N(0, I), no z at t = 0    DDPM Sec. 3.2 and Algorithm 2"
 POINTS = (50_000, 2)  # batches from which a mean and a spread are taken
@@ -111,9 +111,15 @@ def new_step() -> AffineStep:
     return AffineStep(0.5, torch.arange(T, dtype=torch.float32)[:, None].expand(T, LOOP[1]))
 
 
-def visited(step: AffineStep) -> list[int]:
-    """The timesteps that a stand-in was called with."""
-    return [int(t) for t, _ in step.steps]
+def visited(step: AffineStep, network: AffineNetwork) -> list[int]:
+    """The timesteps of a loop over p_sample. One that holds a step of its own calls the network instead."""
+    return [int(t) for t, _ in step.steps] or [int(call["t"][0]) for call in network.calls]
+
+
+def start_of(step: AffineStep, network: AffineNetwork) -> torch.Tensor:
+    """What such a loop, which took a step, starts from."""
+    start: torch.Tensor = step.shown[0] if step.shown else network.calls[0]["x"]
+    return start
 
 
 def check_start(start: object, where: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from grader.judging.bench import Observation
 from grader.judging.comparison import Array
-from grader.judging.diagnosis import Misconception
+from grader.judging.diagnosis import Misconception, about
 from grader.judging.fits import Fit, fit
 from grader.lab.reference import Schedule
 from grader.lab.settings import SHORT
@@ -103,32 +103,30 @@ def visits(test: Callable[[list[float], int], bool]) -> Callable[[Any], bool]:
 
 def stride_misconceptions(prefix: str, equation: str) -> tuple[Misconception, ...]:
     """What wrong timesteps may mean, whatever the step between them is."""
-    return tuple(
-        Misconception(f"{prefix}-{id_}", title, hint, equation, visits(test))
-        for id_, title, hint, test in (
-            (
-                "not-skipping",
-                "every timestep is visited",
-                "With a stride of k it takes about T/k steps.",
-                lambda ts, k: ts == [*range(T)][::-1],
-            ),
-            (
-                "upwards",
-                "the loop runs from small t to large ones",
-                "Sampling starts where the forward process ends: at pure noise, t = T − 1.",
-                lambda ts, k: len(ts) > 1 and ts == sorted(ts),
-            ),
-            (
-                "starts-elsewhere",
-                "the loop does not start at t = T − 1",
-                "What it starts from is pure noise, which is what x has at t = T − 1: count down from there.",
-                lambda ts, k: ts[0] != T - 1 and all(a - b == k for a, b in pairwise(ts[:-1])),
-            ),
-            (
-                "other-stride",
-                "the timesteps visited are not k apart",
-                "From T − 1 on, each timestep is the one before it minus k.",
-                lambda ts, k: ts[0] == T - 1 and any(a - b != k for a, b in pairwise(ts)),
-            ),
-        )
+    return about(
+        equation,
+        (
+            f"{prefix}-not-skipping",
+            "every timestep is visited",
+            "With a stride of k it takes about T/k steps.",
+            visits(lambda ts, k: ts == [*range(T)][::-1]),
+        ),
+        (
+            f"{prefix}-upwards",
+            "the loop runs from small t to large ones",
+            "Sampling starts where the forward process ends: at pure noise, t = T − 1.",
+            visits(lambda ts, k: len(ts) > 1 and ts == sorted(ts)),
+        ),
+        (
+            f"{prefix}-starts-elsewhere",
+            "the loop does not start at t = T − 1",
+            "What it starts from is pure noise, which is what x has at t = T − 1: count down from there.",
+            visits(lambda ts, k: ts[0] != T - 1 and all(a - b == k for a, b in pairwise(ts[:-1]))),
+        ),
+        (
+            f"{prefix}-other-stride",
+            "the timesteps visited are not k apart",
+            "From T − 1 on, each timestep is the one before it minus k.",
+            visits(lambda ts, k: ts[0] == T - 1 and any(a - b != k for a, b in pairwise(ts))),
+        ),
     )

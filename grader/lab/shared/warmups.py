@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from grader.judging.bench import Bench, Judgement, Observation
 from grader.judging.comparison import Array, Arrays, off, take
-from grader.judging.diagnosis import Misconception
+from grader.judging.diagnosis import Misconception, about
 from grader.lab.reference import Schedule
 from grader.lab.shared.companions import Look, changed_in_place, inputs_kept, judge_companion
 from grader.lab.torch_draws import TorchGenerator
@@ -231,19 +231,20 @@ def warmup_misconceptions(
 ) -> tuple[Misconception, ...]:
     """What both exercises can get wrong; `timed` computes with another number than t/T, made of t and T."""
     return (
-        Misconception(
-            "global-random-state",
-            "the numbers are drawn from the global random state",
-            "The same arguments must give the same result: make a torch.Generator, seed it, and pass it to every draw.",
+        *about(
             equation,
-            lambda seen: seen.unsteady,
-        ),
-        Misconception(
-            f"{prefix}-time-not-normalised",
-            "t goes into the model as it is, or divided by another number than T",
-            "The last column of the input is t/T, a number from 0 to just below 1.",
-            equation,
-            computes(timed(lambda t, T: t), timed(lambda t, T: t / (T - 1)), timed(lambda t, T: (t + 1) / T)),
+            (
+                "global-random-state",
+                "the numbers are drawn from the global random state",
+                "The same arguments must give the same result: make a torch.Generator, seed it, pass it to every draw.",
+                lambda seen: seen.unsteady,
+            ),
+            (
+                f"{prefix}-time-not-normalised",
+                "t goes into the model as it is, or divided by another number than T",
+                "The last column of the input is t/T, a number from 0 to just below 1.",
+                computes(timed(lambda t, T: t), timed(lambda t, T: t / (T - 1)), timed(lambda t, T: (t + 1) / T)),
+            ),
         ),
         changed_in_place("weights-changed-in-place", equation, "An operator such as -= or a method such as mul_"),
     )

@@ -52,8 +52,9 @@ def check_guidance() -> None:
     guided_noise = importlib.import_module("companions").guided_noise
     x_t, t, labels = torch.randn(SHAPE), torch.tensor([3, 5]), torch.tensor([1, 2])
 
-    def network(x: torch.Tensor, timestep: torch.Tensor, class_label: torch.Tensor) -> torch.Tensor:
-        return x * timestep.reshape(-1, 1, 1, 1) / T + class_label.reshape(-1, 1, 1, 1)
+    def network(x: torch.Tensor, timestep: torch.Tensor, class_label: torch.Tensor | None = None) -> torch.Tensor:
+        label = torch.tensor([7, 7]) if class_label is None else class_label  # as in add_class
+        return x * timestep.reshape(-1, 1, 1, 1) / T + label.reshape(-1, 1, 1, 1)
 
     free, wanted = network(x_t, t, torch.tensor([7, 7])), network(x_t, t, labels)
     for scale, due in ((0.0, free), (1.0, wanted), (3.0, 3 * wanted - 2 * free)):

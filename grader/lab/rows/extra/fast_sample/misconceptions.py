@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from grader.judging.diagnosis import Misconception, about
+from grader.judging.diagnosis import about
 from grader.lab.reference import Array, Schedule, ddim_tables, fast_timesteps, step_tables
 from grader.lab.rows.extra.fast_sample.judge import JUMP, FastObservation, right_jump
 from grader.lab.shared.companions import changed_in_place
@@ -206,14 +206,13 @@ CATALOGUE = (
             "The network was trained with t = 0..T−1. Step number j is at another t when timesteps are skipped.",
             visits(lambda ts, k: 1 < len(ts) < T and ts in ([*range(len(ts))], [*range(len(ts))][::-1])),
         ),
+        (
+            "fast-predictor-ignored",
+            "the output of every network is taken for noise",
+            "A network of x_0 or of the mean says the noise only through as_noise().",
+            lambda seen: seen.x0_treated_as_noise,
+        ),
     ),
     *stride_misconceptions("fast", JUMP),
-    Misconception(
-        "fast-predictor-ignored",
-        "the output of every network is taken for noise",
-        "A network of x_0 or of the mean says the noise only through as_noise().",
-        JUMP,
-        lambda seen: seen.x0_treated_as_noise,
-    ),
     changed_in_place("fast-changed-in-place", JUMP, "An operator such as *="),
 )

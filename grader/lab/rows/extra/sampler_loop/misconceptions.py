@@ -15,18 +15,10 @@ from grader.lab.torch_draws import TorchGenerator
 Table = Callable[[Schedule], Array]
 RIGHT = (lambda s: 1 / np.sqrt(s.alphas), lambda s: s.betas / np.sqrt(1 - s.ab))
 OFFSETS: tuple[Callable[[int, int], int], ...] = (  # of the seed of a step's noise, by t and T; seed + 100 + t is right
-    lambda t, T: t,
-    lambda t, T: 100,
-    lambda t, T: 0,
-    lambda t, T: 1,
-    lambda t, T: 101 + t,
-    lambda t, T: 99 + t,
+    *(lambda t, T, fixed=fixed: fixed for fixed in (0, 1, 100)),
+    *(lambda t, T, first=first: first + t for first in (0, 1, 10, 99, 101, 1000)),
     lambda t, T: 100 - t,
-    lambda t, T: 1 + t,
-    lambda t, T: 100 + T - 1 - t,
-    lambda t, T: 100 + T - t,
-    lambda t, T: 10 + t,
-    lambda t, T: 1000 + t,
+    *(lambda t, T, first=first: first + T - t for first in (99, 100)),
 )
 
 

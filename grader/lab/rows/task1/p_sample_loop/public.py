@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from grader.lab.edition.compare import T, Wrong, check_close
-from grader.lab.edition.steps import LOOP, check_start, new_step, visited
+from grader.lab.edition.steps import LOOP, check_start, new_step, start_of, visited
 from grader.lab.edition.yours import new_diffusion, simple_network
 
 EQUATION = "x_T ~ N(0, I); t = T-1, ..., 0: x_{t-1} ~ p(x_{t-1} | x_t)    DDPM Algorithm 2"
@@ -18,12 +18,11 @@ def check() -> None:
     where = f"p_sample_loop in ddpm.py, shape {LOOP}, T = {T}"
     with torch.no_grad():
         out = module.p_sample_loop(LOOP)
-    # A loop that holds a step of its own calls the network in place of p_sample.
-    order = visited(step) or [int(call["t"][0]) for call in network.calls]
+    order = visited(step, network)
     if order != list(range(T))[::-1]:
         hint = "every timestep takes one step, from the noisiest to 0"
         raise Wrong("the timesteps that are visited", f"{T - 1}, {T - 2}, ..., 0", f"{order[:12]}", where, hint)
-    check_start(step.shown[0] if step.shown else network.calls[0]["x"], where)
+    check_start(start_of(step, network), where)
     if step.shown:
         hint = "hand each step's result to the next, and return the last"
         check_close(out, 0.5 * step.shown[-1], "that the result is what the step at t = 0 returned", where, hint)
