@@ -7,7 +7,7 @@ import pytest
 from grader import cli
 from grader.tests import hostile, messy
 from grader.tests.class_run import CODE_ROWS, account, rows_of
-from grader.tools.builder import build, write
+from grader.tools.builder import build
 
 
 def grade(paths, out, *options):
@@ -27,7 +27,7 @@ def earned(result):
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("messy")
-    paths = [write(case, folder / "built", folder / "submissions") for case in messy.CASES]
+    paths = [case.write(folder / "built", folder / "submissions") for case in messy.CASES]
     code, results = grade(paths, folder / "grades")
     assert code == cli.OK
     return results
@@ -54,7 +54,7 @@ def besieged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     policy = folder / "policy.toml"
     policy.write_text(hostile.SHORT_LIMITS)
-    paths = [write(case, folder / "built", folder / "submissions") for case in (hostile.STUBBORN, hostile.FORGER)]
+    paths = [case.write(folder / "built", folder / "submissions") for case in (hostile.STUBBORN, hostile.FORGER)]
     for case in hostile.BROKEN:
         paths.append(folder / "submissions" / f"{case.name}_lab1.zip")
         case.make(paths[-1])
@@ -101,6 +101,6 @@ def test_a_submission_cannot_forge_its_result(besieged):
     assert q_sample["verdict"] == "failed", account(q_sample)
     assert (earned(result), result["problem"]) == (46.0 + q_sample["points"], None)
     written = {path.name for path in (folder / "grades" / "forger").iterdir()}
-    assert written <= {"result.json", "report.html", "q_sample.png"}, written
+    assert written <= {"result.json", "report.html", "q_sample.png", "submission.json", "code"}, written
     assert not (folder / "submissions" / "result.json").exists()
     assert '"points": 110.0' in (folder / "submissions" / "forger" / "result.json").read_text(), "handed-in files stay"
