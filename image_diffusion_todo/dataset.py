@@ -10,10 +10,12 @@ decoded and resized once; after that a run maps the cached uint8 array into memo
 import argparse
 import gzip
 import hashlib
+import io
 import json
 import sys
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ NAMES = ("afhq", "cifar10", "mnist", "fashion_mnist")
 GREY = ("mnist", "fashion_mnist")  # three equal channels, of which one will do
 MAX_PER_CLASS = 3000  # images of each kind that a training uses
 Place = Path | str | None
+SAMPLED = 2048  # bytes of each file, three times, by which a change is seen
 MAX_BROKEN = 0.1  # share of unreadable images that a training goes on without
 
 
@@ -53,7 +56,7 @@ def training_labels(
     files = folder_files(folder, "train", max_per_class)
     _, broken = load_or_decode(name, "train", folder, image_size, max_per_class)
     left_out = {line.partition(": ")[0] for line in broken}
-    kinds = [path.parent.name for path in files if str(path) not in left_out]
+    kinds = [path.parent.name for path in files if name_of(path) not in left_out]
     names = sorted(set(kinds))
     return torch.tensor([names.index(kind) for kind in kinds]), names
 
@@ -73,8 +76,8 @@ def load_or_decode(
         raise LabError(f"unknown dataset '{name}'; known are {', '.join(NAMES)}")
     sources = folder_files(folder, split, max_per_class) if name == "afhq" else torchvision_files(name, folder)
     key = fingerprint(sources, f"{name} {split} {size} {RESIZE}")
-    which = hashlib.sha256(f"{folder.resolve()} {max_per_class}".encode()).hexdigest()[:8]
-    stem = CACHE / f"{name}_{split}_{size}_{which}"  # one cache a folder, replaced when that changes
+    which = hashlib.sha256(f"{folder.resolve().name} {max_per_class}".encode()).hexdigest()[:8]
+    stem = CACHE / f"{name}_{split}_{size}_{which}"  # one for each name of a folder, replaced when the files change
     cached = read_cache(stem, key)
     if cached is None:
         arrays = decode_files(sources, size, split) if name == "afhq" else decode_torchvision(name, folder, split, size)
@@ -171,7 +174,7 @@ def decode_files(files: list[Path], size: int, split: str) -> tuple[np.ndarray, 
     failed = for_each(decode, files, f"decoding {split}")
     good = np.ones(len(files), dtype=bool)
     good[[i for i, _ in failed]] = False
-    return images[good], [f"{files[i]}: {error}" for i, error in failed]
+    return images[good], [f"{name_of(files[i])}: {error}" for i, error in failed]
 
 
 def report_broken(broken: list[str], good: int, folder: Path) -> None:
@@ -186,12 +189,25 @@ def report_broken(broken: list[str], good: int, folder: Path) -> None:
 
 
 def fingerprint(files: list[Path], settings: str) -> str:
-    """Changes whenever a file is added, removed, renamed or written, or the settings differ."""
+    """Changes whenever a file is added, removed, renamed or written, or the settings differ; the same on any machine.
+
+    Of each file the size, the beginning, the middle and the end count: reading 15,000 files whole at every start would
+    take longer than decoding saves.
+    """
     digest = hashlib.sha256(settings.encode())
     for path in files:
-        about = path.stat()  # reading 15,000 files at every start would take longer than decoding saves
-        digest.update(f"{path.parent.name}/{path.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+        digest.update(f"{name_of(path)} {path.stat().st_size}\n".encode())
+        with suppress(OSError), path.open("rb") as file:  # a file that cannot be read is named when it is decoded
+            size = file.seek(0, io.SEEK_END)
+            for place in (0, size // 2, max(0, size - SAMPLED)):
+                file.seek(place)
+                digest.update(file.read(SAMPLED))
     return digest.hexdigest()
+
+
+def name_of(path: Path) -> str:
+    """An image's class and name, as in "cat/0001.jpg"."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def read_cache(stem: Path, key: str) -> tuple[np.ndarray, list[str]] | None:

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from grader.desk.course import NOTEBOOK, Course, cell_name, student_id
+from grader.desk.gradebook import opened
+from grader.lab import LAB
 from grader.records import Result, Row, Verdict
 from grader.tests.samples import HOSTILE, full, hostile, mixed, untouched
 
@@ -69,6 +72,27 @@ def hostile_result(out: Path) -> Result:
         for row, one in zip(full().rows, [*MARKUP, *HOSTILE] * 2, strict=False)
     ]
     return replace(base, id=HOSTILE_ID, rows=[*known, *base.rows], problem=text)
+
+
+# --- gradebooks
+
+
+@contextmanager
+def grades_of(out: Path, url: str | None, name: str) -> Iterator[dict]:
+    """The gradebook's rows of a student, by id of the row, as (grade, comment); changes are kept."""
+    with opened(Course.of(out, url, LAB)) as book:
+        notebook = book.find_submission_notebook(NOTEBOOK, LAB.assignment, student_id(name))
+        comments = {comment.name: comment for comment in notebook.comments}
+        names = {cell_name(row.id): row.id for row in LAB.rubric}
+        yield {names[grade.name]: (grade, comments[grade.name]) for grade in notebook.grades if grade.name in names}
+        book.db.commit()
+
+
+def type_in(out: Path, url: str | None, name: str, row_id: str, score: float, comment: str = "") -> None:
+    """What formgrader does when a TA types."""
+    with grades_of(out, url, name) as rows:
+        grade, remark = rows[row_id]
+        grade.manual_score, grade.needs_manual_grade, remark.manual_comment = score, False, comment
 
 
 # --- PostgreSQL

@@ -13,8 +13,6 @@ from grader.labs import RubricRow
 from grader.records import Check, Diagnosis, Finding, Result, Row, Verdict
 from grader.sandbox import ProbeFailure
 
-TITLES = {row.id: row.title for row in LAB.rubric}
-
 LATER = "This version of the grader leaves the report to a person."
 
 VARIANCE = "β̃_t = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β_t"
@@ -157,7 +155,7 @@ def hostile(folder: Path | None = None) -> Result:
             1,
             one,
             Diagnosis(one, one, text, text),
-            [Check.of(one, 1, Finding(one, text, one, one, text))],
+            [Check.of(one, 1, Finding(one, text, one, one, one))],
             [one, "../../etc/passwd", "/etc/passwd", "fake.png"],
             [one, text],
         )

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from grader import cli
+from grader.lab import LAB
 from grader.output.class_page import link, misconceptions, render, row_lines, totals, write_class_page
 from grader.records import Verdict
 from grader.submission.similarity import Likeness
@@ -42,7 +43,7 @@ def many(count):
 
 
 def test_the_page_has_rows_misconceptions_fids_and_remarks():
-    html = render(many(5), Likeness())
+    html = render(many(5), Likeness(), LAB)
     found = next(row.diagnosis.title for row in samples.mixed().rows if row.diagnosis)
     assert found in html
     assert html.count("<circle") == 2
@@ -50,15 +51,30 @@ def test_the_page_has_rows_misconceptions_fids_and_remarks():
     assert 'href="412500003/report.html"' in html
 
 
+def test_the_thresholds_are_those_of_the_policy_in_force(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[fid]\nthresholds = [7.5, 21.5, 30.0, 40.0]\n")
+    html = write_class_page(many(5), tmp_path, LAB, LAB.policy(mine)).read_text(encoding="utf-8")
+    shown = re.findall(r'<line class="line"[^>]*/><text[^>]*>([^<]*)</text>', html)
+    assert shown == ["7.5", "21.5", "30", "40"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
+def test_what_is_no_number_has_no_dot(value):
+    [result] = many(1)
+    next(row for row in result.rows if row.id == "task2.fid").measured = {"fid": value}
+    assert "<circle" not in render([result], Likeness(), LAB)
+
+
 def test_companion_exercises_count_those_who_passed_of_those_who_tried():
-    html = render([samples.full(), samples.companions(), samples.companions()], Likeness())
+    html = render([samples.full(), samples.companions(), samples.companions()], Likeness(), LAB)
     assert "0 of 2" in html.partition("extra.forward_step")[2].partition("</tr>")[0]
     assert "2 of 2" in html.partition("extra.train_step")[2].partition("</tr>")[0]
     assert "extra.naive_skip" not in html
 
 
 def test_nothing_that_a_student_wrote_is_markup(tmp_path):
-    page = Page(render([samples.hostile(), samples.broken()], Likeness()))
+    page = Page(render([samples.hostile(), samples.broken()], Likeness(), LAB))
     assert not page.tags & {"script", "img", "iframe", "object", "link", "base", "form"}
     assert page.events == []
     assert all(re.fullmatch(r"[A-Za-z0-9%._~-]+/report\.html", target) for target in page.links)
@@ -71,7 +87,7 @@ def test_links_lead_to_the_report_whatever_the_id(name):
 
 @pytest.mark.parametrize("results", [[], [samples.full()], [samples.broken()]], ids=["none", "one", "broken"])
 def test_a_class_of_none_or_one_has_a_page(tmp_path, results):
-    html = write_class_page(results, tmp_path).read_text(encoding="utf-8")
+    html = write_class_page(results, tmp_path, LAB, LAB.policy()).read_text(encoding="utf-8")
     assert f"{len(results)} submission" in html
 
 
@@ -82,7 +98,7 @@ def test_shares_of_a_row_are_of_the_whole_class():
     ):
         row = next(row for row in result.rows if row.id == "task1.q_sample")
         row.points, row.verdict = points, verdict
-    [line] = [line for line in row_lines(results) if line.id == "task1.q_sample"]
+    [line] = [line for line in row_lines(results, LAB) if line.id == "task1.q_sample"]
     assert (line.full, line.part, line.pending, line.mean) == (0.25, 0.25, 0.25, 2.0)
 
 
@@ -104,7 +120,7 @@ def test_the_commonest_misconception_comes_first():
 
 def test_three_hundred_submissions_make_a_page_that_a_browser_takes(tmp_path):
     began = cpu_seconds()
-    path = write_class_page(many(300), tmp_path)
+    path = write_class_page(many(300), tmp_path, LAB, LAB.policy())
     assert cpu_seconds() - began < 20
     assert path.stat().st_size < 400_000
 

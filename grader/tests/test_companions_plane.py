@@ -91,7 +91,7 @@ class TestGoldens:
                 x = x + theirs.betas[t].sqrt() * torch.from_numpy(case.randn(100 + t, TorchsOwn)).double()
         np.testing.assert_allclose(case.expected, x, rtol=1e-8, atol=1e-8)
 
-    @pytest.mark.parametrize(("warmup", "case"), STORED, ids=str)
+    @pytest.mark.parametrize(("warmup", "case"), STORED, ids=lambda part: getattr(part, "name", str(part)))
     def test_the_solved_lab_agrees_and_leaves_its_inputs_alone(self, lab, warmup, case):
         inputs = {name: torch.from_numpy(value) if value.ndim else value.item() for name, value in case.inputs.items()}
         kept = {name: value.clone() for name, value in inputs.items() if torch.is_tensor(value)}
@@ -101,7 +101,7 @@ class TestGoldens:
         np.testing.assert_allclose(out, case.expected, atol=2e-5)
         assert all(torch.equal(inputs[name], value) for name, value in kept.items())
 
-    @pytest.mark.parametrize(("warmup", "case"), STORED, ids=str)
+    @pytest.mark.parametrize(("warmup", "case"), STORED, ids=lambda part: getattr(part, "name", str(part)))
     def test_the_judges_own_draws_give_the_same(self, warmup, case):
         np.testing.assert_allclose(warmup.right(case, warmup.draws(case, TorchGenerator)), case.expected, atol=2e-5)
 

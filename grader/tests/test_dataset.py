@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import os
+import shutil
 import struct
 import threading
 import zipfile
@@ -106,6 +107,15 @@ def test_the_cache_is_made_anew_after_a_change(lab, afhq, cache, change):
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".npy"]
 
 
+def test_a_cache_is_found_again_where_the_folder_was_copied_to(lab, afhq, cache, tmp_path, monkeypatch):
+    """Its key depends on the images, and neither on paths nor on times of one machine."""
+    before = lab.dataset.training_images(data_dir=afhq, image_size=8)
+    elsewhere = tmp_path / "elsewhere" / afhq.name
+    shutil.copytree(afhq, elsewhere, copy_function=shutil.copyfile)  # the times are new
+    monkeypatch.setattr(lab.dataset, "decode_files", lambda *_: pytest.fail("it was decoded again"))
+    assert torch.equal(lab.dataset.training_images(data_dir=elsewhere, image_size=8), before)
+
+
 def test_a_cache_that_cannot_be_written_costs_time_only(lab, afhq, cache, capsys):
     cache.write_text("a file where the folder should be")
     assert len(lab.dataset.training_images("afhq", afhq, 16)) == 12
@@ -119,7 +129,7 @@ def test_a_broken_image_is_named_and_left_out_every_time(lab, tmp_path, capsys):
     for _ in range(2):  # decoded, then from the cache
         assert len(lab.dataset.training_images("afhq", afhq, 16)) == 29
         said = capsys.readouterr().err
-        assert f"1 of 30 images in {afhq} cannot be read:\n  {broken}: " in said
+        assert f"1 of 30 images in {afhq} cannot be read:\n  dog/3.jpg: " in said
         assert "They are left out. Unpack the archive again" in said
 
 

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from grader.desk.course import ASSIGNMENT, student_id
+from grader.desk.course import Course, student_id
 from grader.desk.gradebook import typed
+from grader.lab import LAB
 from grader.records import Row, Verdict
 from grader.results import graded
 from grader.tests.desk_class import HOSTILE_ID, hostile_result, made_up_class, with_row, write_result
@@ -114,7 +115,7 @@ def test_a_ta_sees_a_figure_types_points_and_a_comment_and_finds_them_after_a_re
         with page.expect_response(saved("comment")):
             page.fill("#task2-fid-comment", "page 1 shows it")
             page.locator("#task2-fid").focus()
-        assert typed(out) == {"412551014": {"task2.fid": (15, "page 1 shows it")}}
+        assert typed(Course.of(out, None, LAB)) == {"412551014": {"task2.fid": (15, "page 1 shows it")}}
 
         result = next(one for one in graded(out) if one.id == "412551014")
         write_result(out, with_row(result, Row("task1.p_sample", 4, Verdict.PASSED, 4, "judged anew")))
@@ -122,7 +123,7 @@ def test_a_ta_sees_a_figure_types_points_and_a_comment_and_finds_them_after_a_re
         assert page.get_by_text("judged anew").is_visible()
         assert page.locator("#task2-fid").input_value() == "15"
         assert page.locator("#task2-fid-comment").input_value() == "page 1 shows it"
-        assert typed(out) == {"412551014": {"task2.fid": (15, "page 1 shows it")}}
+        assert typed(Course.of(out, None, LAB)) == {"412551014": {"task2.fid": (15, "page 1 shows it")}}
         assert wrong == []
 
 
@@ -147,16 +148,16 @@ def test_nothing_that_a_student_wrote_runs_at_the_desk_or_in_feedback(tmp_path):
         capture_output=True,
         timeout=120,
     )
-    feedback = out / "desk" / "feedback" / student_id(HOSTILE_ID) / ASSIGNMENT / "evidence.html"
+    feedback = out / "desk" / "feedback" / student_id(HOSTILE_ID) / LAB.assignment / "evidence.html"
     with desk(out) as address, browser() as (page, wrong):
         page.goto(address)
         base = page.url.partition("formgrader")[0] + "formgrader/"
         for path in (
             "gradebook",
-            f"gradebook/{ASSIGNMENT}",
+            f"gradebook/{LAB.assignment}",
             "manage_assignments",
             "manage_students",
-            f"manage_submissions/{ASSIGNMENT}",
+            f"manage_submissions/{LAB.assignment}",
             f"manage_students/{student_id(HOSTILE_ID)}",
         ):
             page.goto(base + path, wait_until="networkidle")
@@ -194,9 +195,9 @@ def test_the_desk_is_closed_but_for_what_grading_needs(tmp_path):
         ):
             assert status(base + path, token) == 404, path
         for path in (
-            f"assignment/{ASSIGNMENT}/assign",
-            f"submission/{ASSIGNMENT}/412551014/autograde",
-            f"assignment/{ASSIGNMENT}/412551014/generate_feedback",
+            f"assignment/{LAB.assignment}/assign",
+            f"submission/{LAB.assignment}/412551014/autograde",
+            f"assignment/{LAB.assignment}/412551014/generate_feedback",
         ):
             assert status(f"{base}formgrader/api/{path}", token, "POST") in CLOSED, path
         for path in ("assignment/other", "student/other"):
@@ -241,7 +242,7 @@ def test_a_score_that_the_row_does_not_have_is_refused(tmp_path):
         ):
             assert page.evaluate(put, ["task2-fid", score]) == 400, score
         assert page.evaluate(put, ["task2-fid", '{"manual_score": 20}']) == 200
-    assert typed(out) == {"412551014": {"task2.fid": (20, "")}}
+    assert typed(Course.of(out, None, LAB)) == {"412551014": {"task2.fid": (20, "")}}
 
 
 def test_ending_the_desk_ends_its_server_and_a_port_in_use_is_said(tmp_path):

@@ -12,13 +12,22 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from grader.output.formats.autograde import LATE, RUNNING, STOPPED, Layout, read_name, read_settings, sandbox_kind
-from grader.output.formats.autograder import requirements, write_autograder
 
 from grader import cli
 from grader.lab import LAB
 from grader.lab.release import release
+from grader.output.formats.gradescope.archive import requirements, write_autograder
+from grader.output.formats.gradescope.container import (
+    LATE,
+    RUNNING,
+    STOPPED,
+    Layout,
+    read_name,
+    read_settings,
+    sandbox_kind,
+)
 from grader.sandbox import SandboxKind, SandboxUnavailable, resolve
+from grader.tests import toy
 from grader.tests.test_export_gradescope import SCHEMA
 from grader.tools.builder import build, pack
 
@@ -113,7 +122,7 @@ def test_the_archive_holds_scripts_grader_and_constraints_but_no_solutions(archi
         "constraints.txt",
         "requirements.txt",
         "grader/cli.py",
-        "grader/policy.toml",
+        "grader/lab/policy.toml",
         "2d_plot_diffusion_todo/ddpm.py",
         "image_diffusion_todo/model.py",
     } <= names
@@ -122,18 +131,32 @@ def test_the_archive_holds_scripts_grader_and_constraints_but_no_solutions(archi
 
 
 def test_the_same_sources_make_the_same_archive(archive, tmp_path):
-    write_autograder(tmp_path / "again.zip", 300, "visible")
+    write_autograder(tmp_path / "again.zip", LAB, 300, "visible")
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+
+
+def test_another_lab_goes_along_with_its_own_halves_and_is_named(tmp_path):
+    write_autograder(tmp_path / "a.zip", toy.LAB, 300, "visible")
+    with zipfile.ZipFile(tmp_path / "a.zip") as file:
+        names = set(file.namelist())
+        assert json.loads(file.read("autograder.json"))["lab"] == "grader.tests.toy"
+    assert {"grader/tests/toy/rubric.toml", "grader/tests/toy/rows/part1/double/judge.py"} <= names
+    assert any(name.startswith(f"{toy.LAB.halves[0].folder}/") for name in names)
+    assert not [name for name in names if "solutions" in name or name.startswith("grader/tests/test_")]
 
 
 def test_a_policy_and_a_pip_conf_go_along(tmp_path):
     (tmp_path / "mine.toml").write_text('[reverse_step]\nvariances = ["posterior", "beta"]\n')
     (tmp_path / "mine.conf").write_text("[global]\nprefer-binary = true\n")
-    write_autograder(tmp_path / "a.zip", 300, "hidden", tmp_path / "mine.toml", tmp_path / "mine.conf")
+    write_autograder(tmp_path / "a.zip", LAB, 300, "hidden", tmp_path / "mine.toml", tmp_path / "mine.conf")
     with zipfile.ZipFile(tmp_path / "a.zip") as file:
         assert b"beta" in file.read("policy.toml")
         assert b"prefer-binary" in file.read("pip.conf")
-        assert json.loads(file.read("autograder.json")) == {"limit_s": 300, "visibility": "hidden"}
+        assert json.loads(file.read("autograder.json")) == {
+            "lab": "grader.lab",
+            "limit_s": 300,
+            "visibility": "hidden",
+        }
 
 
 @pytest.mark.parametrize(
@@ -172,7 +195,7 @@ def test_grading_needs_no_notebooks():
 )
 def test_the_name_is_that_of_who_handed_it_in(metadata, name, tmp_path):
     (tmp_path / "metadata.json").write_text(metadata, encoding="utf-8")
-    found = read_name(tmp_path / "metadata.json")
+    found = read_name(tmp_path / "metadata.json", LAB.suffix)
     assert found == name or name is None
     assert found
     assert found.isprintable()
@@ -270,7 +293,7 @@ def test_a_run_that_is_killed_half_way_leaves_valid_results(layout):
     process.wait()
     data = results(layout)
     assert data["output"].startswith(RUNNING)
-    assert data["score"] >= 8
+    assert data["score"] == 8
     assert left_over(layout) == []
 
 
@@ -350,7 +373,7 @@ def test_a_zip_inside_the_upload_is_found(layout, tmp_path):
 
 @pytest.mark.slow
 def test_a_grader_that_fails_costs_no_marks(layout):
-    (layout.source / "grader" / "pipeline.py").write_text("raise RuntimeError('broken')\n")
+    (layout.source / "grader" / "running" / "grading.py").write_text("raise RuntimeError('broken')\n")
     build(layout.submission / "lab")
     data = run(layout)
     assert data["output"].startswith(STOPPED)

@@ -2,17 +2,24 @@
 
 import csv
 import io
+import json
 import shutil
+from xml.etree import ElementTree
 
 import pytest
-from grader.output.formats.lms import to_csv
-from grader.output.formats.manual import with_manual
 
 from grader import cli
+from grader.desk.course import Course
+from grader.desk.gradebook import write_class as fill_gradebook
+from grader.desk.manual import with_manual
 from grader.lab import LAB
+from grader.output.formats.csv import to_csv
 from grader.records import Verdict
+from grader.running.class_run import graded
 from grader.tests import samples
+from grader.tests.desk_class import type_in
 
+CLASS = [samples.full(), samples.untouched(), samples.mixed()]
 ROWS = [row.id for row in LAB.rubric if row.points]
 
 
@@ -26,7 +33,7 @@ def write_class(out, results):
 
 @pytest.fixture
 def out(tmp_path):
-    return write_class(tmp_path / "grades", [samples.full(), samples.untouched(), samples.mixed()])
+    return write_class(tmp_path / "grades", CLASS)
 
 
 def read(text):
@@ -35,29 +42,31 @@ def read(text):
 
 def test_a_line_a_submission_with_points_per_row_and_the_total():
     full, untouched = samples.full(), samples.untouched()
-    first, second = read(to_csv([full, untouched]))
+    first, second = read(to_csv([full, untouched], LAB))
     assert list(first) == ["id", *ROWS, "total", "pending", "maximum"]
     assert (first["id"], first["task1.q_sample"], first["total"], first["pending"]) == ("412551001", "4", "50", "60")
     assert (second["task1.q_sample"], second["total"], second["maximum"]) == ("0", "0", "110")
 
 
 def test_rows_that_wait_for_a_person_are_empty_and_not_zero():
-    line = read(to_csv([samples.full()]))[0]
+    line = read(to_csv([samples.full()], LAB))[0]
     assert [row for row in ROWS if line[row] == ""] == [row.id for row in LAB.rubric if row.points and not row.is_code]
 
 
 def test_lines_end_in_crlf_and_nothing_else_does():
-    text = to_csv([samples.full(), samples.hostile()])
+    text = to_csv([samples.full(), samples.hostile()], LAB)
     assert text.count("\r\n") == text.count("\n") == text.count("\r") == 3
 
 
 def test_no_cell_is_a_formula():
-    for cell in (cell for line in csv.reader(io.StringIO(to_csv([samples.hostile()]), newline="")) for cell in line):
+    for cell in (
+        cell for line in csv.reader(io.StringIO(to_csv([samples.hostile()], LAB), newline="")) for cell in line
+    ):
         assert not cell.lstrip().startswith(("=", "+", "-", "@"))
 
 
 def test_the_most_points_of_each_row_on_request():
-    first = read(to_csv([samples.full()], maxima=True))[0]
+    first = read(to_csv([samples.full()], LAB, maxima=True))[0]
     assert (first["id"], first["task2.fid"], first["total"]) == ("Points Possible", "20", "110")
 
 
@@ -124,22 +133,44 @@ def test_what_is_hidden_or_earlier_is_no_submission(out, capfd):
     assert len(capfd.readouterr().out.splitlines()) == 4
 
 
-def test_points_typed_at_the_desk_are_in_every_export(out, monkeypatch, capfd):
-    asked = []
-
-    def typed(folder, url=None):
-        asked.append((folder, url))
-        return {"412551001": {"task2.fid": (20, "")}}
-
-    monkeypatch.setattr("grader.desk.gradebook.typed", typed)
-    (out / "desk").mkdir()
-    assert cli.main(["export", "csv", str(out)]) == 0
-    assert asked == []  # nobody has opened a desk
-    (out / "desk" / "gradebook.db").touch()
+def exported(out, capfd, name="csv", *more):
     capfd.readouterr()
-    assert cli.main(["export", "csv", str(out)]) == 0
-    assert read(capfd.readouterr().out)[0]["task2.fid"] == "20"
-    assert cli.main(["export", "csv", str(out), "--automatic"]) == 0
-    assert read(capfd.readouterr().out)[0]["task2.fid"] == ""
-    assert cli.main(["export", "csv", str(out), "--gradebook", "sqlite:///other.db"]) == 0
-    assert asked == [(out, None), (out, "sqlite:///other.db")]
+    assert cli.main(["export", name, str(out), *more]) == 0
+    return capfd.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def gradebook(tmp_path_factory):
+    """The gradebook of the class, in which nobody has typed anything."""
+    out = write_class(tmp_path_factory.mktemp("gradebook"), CLASS)
+    fill_gradebook(Course.of(out, None, LAB), graded(out))
+    return out / "desk" / "gradebook.db"
+
+
+def test_points_typed_at_the_desk_are_in_every_export(out, gradebook, tmp_path, capfd):
+    assert read(exported(out, capfd))[0]["task2.fid"] == ""  # nobody has opened a desk
+    (out / "desk").mkdir()
+    shutil.copyfile(gradebook, out / "desk" / "gradebook.db")
+    elsewhere = f"sqlite:///{shutil.copyfile(gradebook, tmp_path / 'other.db')}"
+    for url, points in ((None, 15), (elsewhere, 20)):
+        type_in(out, url, "412551001", "task2.fid", points, "see page 2")
+
+    marks = read(exported(out, capfd))
+    assert [line["task2.fid"] for line in marks] == ["15", "", ""]
+    assert (marks[0]["total"], marks[0]["pending"]) == ("65", "40")
+    assert read(exported(out, capfd, "csv", "--automatic"))[0]["task2.fid"] == ""
+    assert read(exported(out, capfd, "csv", "--gradebook", elsewhere))[0]["task2.fid"] == "20"
+
+    assert "| `412551001` | 65 of 110 | 40 |" in exported(out, capfd, "markdown")
+    suite = ElementTree.fromstring(exported(out, capfd, "junit"))[0]
+    [case] = [case for case in suite.iter("testcase") if case.get("name").startswith("task2.fid")]
+    assert case.find("failure").get("message") == "partial, 15 of 20 points: a person gave 15 of 20 points"
+    exported(out, capfd, "gradescope", "--to", str(tmp_path / "scope"))
+    assert json.loads((tmp_path / "scope" / "412551001" / "results.json").read_text())["score"] == 65
+
+
+def test_a_typed_score_that_the_rubric_does_not_have_stops_an_export(out, gradebook, tmp_path, capfd):
+    url = f"sqlite:///{shutil.copyfile(gradebook, tmp_path / 'other.db')}"
+    type_in(out, url, "412551001", "task2.fid", 9999)
+    assert cli.main(["export", "csv", str(out), "--gradebook", url]) == 2
+    assert "412551001, task2.fid: 9999.0 of 20" in capfd.readouterr().err

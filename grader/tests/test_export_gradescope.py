@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from grader import cli
-from grader.output.formats.gradescope import VISIBILITIES, to_gradescope
+from grader.lab import LAB
+from grader.output.formats.gradescope.results import VISIBILITIES, to_gradescope
 from grader.records import Check, Result, Row, Verdict
 from grader.tests import samples
 
@@ -84,7 +85,7 @@ class Tags(HTMLParser):
 
 
 def document(result, folder, **rest):
-    data = json.loads(to_gradescope(result, folder, **rest), parse_constant=lambda name: pytest.fail(name))
+    data = json.loads(to_gradescope(result, folder, LAB, **rest), parse_constant=lambda name: pytest.fail(name))
     jsonschema.validate(data, SCHEMA)
     return data
 
@@ -97,7 +98,7 @@ def by_row(data):
 def test_every_result_keeps_to_the_format(make, tmp_path):
     result = make()
     data = document(result, tmp_path)
-    assert len(data["tests"]) == len(result.told)
+    assert len(data["tests"]) == len(result.shown)
     assert data["score"] == result.points == pytest.approx(sum(test["score"] for test in data["tests"]))
 
 

@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 
 from junitparser import Error, Failure, JUnitXml, Skipped
 
+from grader.lab import LAB
 from grader.output.formats.junit import ELEMENT, to_junit
 from grader.records import Result, Row, Verdict
 from grader.tests import samples
@@ -41,24 +42,24 @@ def check(element):
 
 
 def test_the_document_keeps_to_the_schema_whatever_students_write():
-    check(ET.fromstring(to_junit(CLASS).encode()))
+    check(ET.fromstring(to_junit(CLASS, LAB).encode()))
 
 
 def test_a_reader_finds_a_suite_for_each_submission_and_a_case_for_each_row():
-    xml = JUnitXml.fromstring(to_junit(CLASS).encode())
+    xml = JUnitXml.fromstring(to_junit(CLASS, LAB).encode())
     suites = list(xml)
     assert [suite.name for suite in suites[:2]] == ["412551001", "412551002"]
-    assert [suite.tests for suite in suites] == [len(result.told) for result in CLASS]
+    assert [suite.tests for suite in suites] == [len(result.shown) for result in CLASS]
     full = suites[0]
     assert (full.failures, full.errors, full.skipped) == (0, 0, 5)
     assert {prop.name: prop.value for prop in full.properties()}["points"] == "50"
-    assert xml.tests == sum(len(result.told) for result in CLASS)
+    assert xml.tests == sum(len(result.shown) for result in CLASS)
 
 
 def test_every_verdict_has_its_element():
     result = Result("1", "", "", 0, "none", {}, [Row(f"task1.{verdict}", 1, verdict) for verdict in Verdict])
     kinds = {Failure: "failure", Error: "error", Skipped: "skipped"}
-    cases = list(next(iter(JUnitXml.fromstring(to_junit([result]).encode()))))
+    cases = list(next(iter(JUnitXml.fromstring(to_junit([result], LAB).encode()))))
     told = {
         verdict: [kinds[type(entry)] for entry in case.result] for verdict, case in zip(Verdict, cases, strict=True)
     }
@@ -69,7 +70,7 @@ def test_every_verdict_has_its_element():
 def test_a_failure_tells_points_diagnosis_and_message():
     case = next(
         case
-        for suite in JUnitXml.fromstring(to_junit([samples.mixed()]).encode())
+        for suite in JUnitXml.fromstring(to_junit([samples.mixed()], LAB).encode())
         for case in suite
         if case.name.startswith("task1.p_sample:")
     )
@@ -81,6 +82,6 @@ def test_a_failure_tells_points_diagnosis_and_message():
 
 
 def test_characters_that_xml_forbids_are_spelt_out():
-    text = to_junit([samples.hostile()])
+    text = to_junit([samples.hostile()], LAB)
     assert not re.search(r"[^\t\n\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
     assert "⟨U+001B⟩" in text

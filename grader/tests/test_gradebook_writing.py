@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,24 +14,26 @@ import pytest
 
 from grader import cli
 from grader.desk import evidence, gradebook
-from grader.desk.course import ASSIGNMENT, NOTEBOOK, Course, cell_name, gradebook_url, student_id, without_password
+from grader.desk.course import NOTEBOOK, Course, cell_name, gradebook_url, student_id, without_password
 from grader.desk.gradebook import opened, typed, write_class
 from grader.errors import UsageError
 from grader.lab import LAB
-from grader.labs import RubricRow
+from grader.labs import RowKind, RubricRow
 from grader.records import Row, Verdict
 from grader.results import graded
 from grader.tests.desk_class import (
     HOSTILE_ID,
     binaries,
+    grades_of,
     hostile_result,
     made_up_class,
     new_database,
     postgresql,
+    type_in,
     with_row,
     write_result,
 )
-from grader.tests.samples import TITLES, full, mixed
+from grader.tests.samples import full, mixed
 
 
 @pytest.fixture(scope="session")
@@ -55,25 +56,7 @@ def out(tmp_path):
 
 
 def fill(out, url=None):
-    return write_class(out, url, graded(out))
-
-
-@contextmanager
-def grades_of(out, url, name):
-    """The gradebook's rows of a student, by id of the row, as (grade, comment); changes are kept."""
-    with opened(Course.of(out, url)) as book:
-        notebook = book.find_submission_notebook(NOTEBOOK, ASSIGNMENT, student_id(name))
-        comments = {comment.name: comment for comment in notebook.comments}
-        names = {cell_name(row.id): row.id for row in LAB.rubric}
-        yield {names[grade.name]: (grade, comments[grade.name]) for grade in notebook.grades if grade.name in names}
-        book.db.commit()
-
-
-def type_in(out, url, name, row_id, score, comment):
-    """What formgrader does when a TA types."""
-    with grades_of(out, url, name) as rows:
-        grade, remark = rows[row_id]
-        grade.manual_score, grade.needs_manual_grade, remark.manual_comment = score, False, comment
+    return write_class(Course.of(out, url, LAB), graded(out))
 
 
 # --- scores
@@ -121,7 +104,7 @@ def test_what_a_person_typed_survives_a_regrade_and_is_asked_for_again_where_the
         assert grade.needs_manual_grade
         grade, comment = rows["task2.fid"]
         assert (grade.manual_score, comment.manual_comment, grade.needs_manual_grade) == (15, "page 1 shows it", False)
-    assert typed(out, url) == {
+    assert typed(Course.of(out, url, LAB)) == {
         "412551014": {"task1.p_sample": (3.5, "half a point for the idea"), "task2.fid": (15, "page 1 shows it")}
     }
 
@@ -139,13 +122,13 @@ def test_a_row_that_is_not_judged_any_more_keeps_no_old_score(out):
 def test_a_rubric_that_grows_reaches_students_who_are_in_the_gradebook(out, url, monkeypatch):
     fill(out, url)
     type_in(out, url, "412551014", "task2.fid", 15, "stays")
-    grown = (*LAB.rubric, RubricRow("task2.extra_figure", 5, "another figure", "report"))
-    monkeypatch.setattr(gradebook, "rubric", lambda: grown)
+    grown = (*LAB.rubric, RubricRow("task2.extra_figure", 5, "another figure", RowKind.PERSON, "task2"))
+    monkeypatch.setattr(LAB, "rubric", grown)
     result = next(one for one in graded(out) if one.id == "412551014")
     write_result(out, replace(result, rows=[*result.rows, Row("task2.extra_figure", 5, Verdict.NEEDS_REVIEW)]))
     fill(out, url)
-    with opened(Course.of(out, url)) as book:
-        notebook = book.find_submission_notebook(NOTEBOOK, ASSIGNMENT, "412551014")
+    with opened(Course.of(out, url, LAB)) as book:
+        notebook = book.find_submission_notebook(NOTEBOOK, LAB.assignment, "412551014")
         grades = {grade.name: grade for grade in notebook.grades}
         assert grades["task2-extra_figure"].needs_manual_grade
         assert grades["task2-fid"].manual_score == 15
@@ -185,7 +168,9 @@ def test_a_run_that_dies_in_the_middle_goes_on_where_it_was(out, monkeypatch):
 
 def test_the_evidence_says_what_was_expected_and_shows_figures_and_pages(out):
     fill(out)
-    notebook = nbformat.read(out / "desk" / "autograded" / "412551014" / ASSIGNMENT / "evidence.ipynb", as_version=4)
+    notebook = nbformat.read(
+        out / "desk" / "autograded" / "412551014" / LAB.assignment / "evidence.ipynb", as_version=4
+    )
     nbformat.validate(notebook)
     cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
     assert set(cells) == {cell_name(row.id) for row in LAB.rubric if row.points}  # the companions were left alone
@@ -204,7 +189,7 @@ def test_the_evidence_says_what_was_expected_and_shows_figures_and_pages(out):
 
 def test_text_of_students_stands_in_the_source_of_code_cells_alone(tmp_path):
     result = hostile_result(tmp_path)
-    notebook = evidence.notebook_of(result, tmp_path / result.id, TITLES)
+    notebook = evidence.notebook_of(result, tmp_path / result.id, LAB)
     for cell in notebook.cells:
         assert cell.cell_type == "code" or cell.source.startswith("# Evidence")
         for output in cell.get("outputs", []):
@@ -226,8 +211,8 @@ def test_a_hostile_student_is_written_and_typed_points_come_back_under_the_real_
     write_result(out, hostile_result(out))
     fill(out, url)
     type_in(out, url, HOSTILE_ID, "task2.fid", 5, "=cmd|'/c calc'!A1")
-    assert typed(out, url) == {HOSTILE_ID: {"task2.fid": (5, "=cmd|'/c calc'!A1")}}
-    with opened(Course.of(out, url)) as book:
+    assert typed(Course.of(out, url, LAB)) == {HOSTILE_ID: {"task2.fid": (5, "=cmd|'/c calc'!A1")}}
+    with opened(Course.of(out, url, LAB)) as book:
         [student] = book.students
         assert not set("<>\"'&;=\u202e") & set(student.last_name)
 
@@ -240,11 +225,11 @@ def test_a_score_that_the_rubric_does_not_have_is_refused_by_name(out, score):
     fill(out)
     type_in(out, None, "412551014", "task2.fid", score, "")
     with pytest.raises(UsageError, match=r"412551014, task2\.fid: .* of 20"):
-        typed(out)
+        typed(Course.of(out, None, LAB))
 
 
 def nbgrader(out, url, *command):
-    course = Course.of(out, url)
+    course = Course.of(out, url, LAB)
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "nbgrader", *command],
         cwd=course.root,
@@ -333,6 +318,6 @@ def test_feedback_is_a_page_for_each_student_with_what_was_typed(tmp_path, url):
         subprocess.run(
             arguments, check=True, capture_output=True, timeout=120, env=os.environ | {"PYTHONWARNINGS": "ignore"}
         )
-        page = (out / "desk" / "feedback" / "412551014" / ASSIGNMENT / "evidence.html").read_text(encoding="utf-8")
+        page = (out / "desk" / "feedback" / "412551014" / LAB.assignment / "evidence.html").read_text(encoding="utf-8")
         assert comment in page
         assert "15.0" in page

@@ -289,7 +289,7 @@ def test_a_class_takes_no_more_than_its_jobs_at_a_time(tmp_path, monkeypatch):
     tasks = [Task(str(number), tmp_path) for number in range(1000)]
     with pytest.raises(Stop):
         list(run.grade_class(tasks, order, tmp_path, 2, begun.append))
-    assert len(begun) <= 3
+    assert 1 <= len(begun) <= 3
 
 
 def test_an_empty_folder_of_results_says_how_they_are_made(tmp_path):

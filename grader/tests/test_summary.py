@@ -6,9 +6,10 @@ import csv
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from grader.lab import LAB
-from grader.output.summary import cells, table, what_went_wrong, write_summary
+from grader.output.summary import table, what_went_wrong, write_summary
 from grader.records import Result, Row, Verdict
 from grader.tests import samples
 from grader.text import field, visible
@@ -21,7 +22,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_a_line_a_submission_and_pending_rows_are_empty(tmp_path):
     path = tmp_path / "summary.csv"
-    write_summary([samples.full(), samples.broken(), samples.mixed()], path)
+    write_summary([samples.full(), samples.broken(), samples.mixed()], path, LAB)
     full, broken, mixed = read(path)
     assert list(full) == [
         "id",
@@ -46,14 +47,14 @@ def test_a_line_a_submission_and_pending_rows_are_empty(tmp_path):
 def test_rows_outside_the_rubric_come_last(tmp_path):
     result = samples.full()
     result.rows.insert(0, Row("task3.new", 2, Verdict.PASSED, 2))
-    write_summary([samples.full(), result], tmp_path / "summary.csv")
+    write_summary([samples.full(), result], tmp_path / "summary.csv", LAB)
     first, second = read(tmp_path / "summary.csv")
     assert list(second)[list(second).index("companions") - 1] == "task3.new"
     assert (first["task3.new"], second["task3.new"]) == ("", "2")
 
 
 def test_companions_that_were_tried_share_a_column_and_others_are_not_told_of(tmp_path):
-    write_summary([samples.full(), samples.companions()], tmp_path / "summary.csv")
+    write_summary([samples.full(), samples.companions()], tmp_path / "summary.csv", LAB)
     first, second = read(tmp_path / "summary.csv")
     assert (first["companions"], second["companions"]) == ("", "extra.forward_step:failed extra.train_step:passed")
     assert what_went_wrong(samples.full()) == ""
@@ -84,7 +85,7 @@ def test_no_text_cell_is_a_formula(text, expected):
 
 def test_no_cell_of_a_hostile_class_is_a_formula(tmp_path):
     hostile = [Result(text, "", "", 0, text, {}, [], problem=text) for text in samples.HOSTILE]
-    write_summary([*hostile, samples.hostile()], tmp_path / "summary.csv")
+    write_summary([*hostile, samples.hostile()], tmp_path / "summary.csv", LAB)
     for line in csv.reader((tmp_path / "summary.csv").read_text("utf-8").splitlines()):
         assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in line)
 
@@ -98,9 +99,9 @@ def test_the_summary_is_replaced_in_one_step(tmp_path):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        write_summary(results(), path)
+        write_summary(results(), path, LAB)
     assert path.read_text() == "old"
-    write_summary([], path)
+    write_summary([], path, LAB)
     assert [file.name for file in tmp_path.iterdir()] == ["summary.csv"]
     assert path.read_text().startswith("id,points,pending,max,task1.simplenet,")
 
@@ -119,7 +120,7 @@ which is RAR. O…
 not the posterior vari…"""
     )
     lines = told.split("\n")
-    assert {cells(line[: line.index("  ", line.index("/"))]) for line in lines[1:]} == {24}
+    assert {cell_len(line[: line.index("  ", line.index("/"))]) for line in lines[1:]} == {24}
 
 
 def test_colour_only_if_asked():
@@ -133,7 +134,7 @@ def test_escape_sequences_and_long_ids_do_not_reach_the_terminal():
     told = table([Result(text, "", "", 0, "", {}, [], problem=text) for text in samples.HOSTILE], False)
     assert len(told.split("\n")) == 1 + len(samples.HOSTILE)
     assert all(character.isprintable() or character == "\n" for character in told)
-    assert max(cells(line) for line in told.split("\n")) < 140
+    assert max(cell_len(line) for line in told.split("\n")) < 140
 
 
 def test_an_empty_class_is_a_head_line():

@@ -26,6 +26,8 @@ from grader.lab.shared.losses import EQUATIONS
 Matches = Callable[[LossObservation], bool]
 Value = Callable[[Trial, Array], float]  # of the right target
 Target = Callable[[Schedule, Trial], Array]
+Entry = tuple[str, str, str, Matches]
+NAMES = {"noise": "the noise", "x0": "x_0", "mean": "the posterior mean"}
 
 
 def values(*predicted: Value) -> Matches:
@@ -110,6 +112,13 @@ def _odd(kind: OddTimesteps) -> Matches:
 
 def _unreduced(seen: LossObservation) -> bool:
     return bool(seen.trials) and all(trial.loss.size > 1 for trial in seen.trials)
+
+
+def confused(wrong: str, right: str, hint: str) -> Entry:
+    """`wrong` is the target where `right` belongs: each "noise", "x0" or "mean"."""
+    title = f"the target is {NAMES[wrong]} instead of {NAMES[right]}"
+    of = {"noise": lambda s, trial: trial.eps, "x0": lambda s, trial: trial.x0}
+    return f"{wrong}-for-{right}-target", title, hint, targets(of[wrong])
 
 
 XT_AS_TARGET = (
@@ -259,11 +268,10 @@ TIMESTEPS = (
 )
 OF_NOISE = about(
     EQUATIONS["noise"],
-    (
-        "x0-for-noise-target",
-        "the target is x_0 instead of the noise",
+    confused(
+        "x0",
+        "noise",
         "This network estimates the noise inside x_t. Compare its output with the noise that you added.",
-        targets(lambda s, trial: trial.x0),
     ),
     XT_AS_TARGET,
     NOISE_DRAWN_TWICE,

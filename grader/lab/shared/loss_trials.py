@@ -148,3 +148,19 @@ def mean_square(a: Array, b: Array) -> float:
 def agrees(value: float, predicted: float) -> bool:
     """Equality of a loss with its recomputation, to float32 rounding."""
     return bool(np.isfinite(value)) and abs(value - predicted) <= RTOL * max(abs(predicted), 1e-3)
+
+
+def right_value(seen: LossObservation, trial: Trial) -> float:
+    """The loss of a trial against the first of its right targets."""
+    return mean_square(next(iter(right_targets(seen, trial))), trial.out)
+
+
+def unexplained(seen: LossObservation, trials: list[Trial]) -> Trial | None:
+    """None where one form of the right target explains every trial; else the first that none does, or the first."""
+    explained = [
+        [agrees(trial.value, mean_square(target, trial.out)) for target in right_targets(seen, trial)]
+        for trial in trials
+    ]
+    if any(map(all, zip(*explained, strict=True))):
+        return None
+    return next((trial for trial, forms in zip(trials, explained, strict=True) if not any(forms)), trials[0])

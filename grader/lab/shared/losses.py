@@ -23,10 +23,9 @@ from grader.lab.shared.loss_trials import (
     OddTimesteps,
     T,
     Trial,
-    agrees,
-    mean_square,
     read_trial,
-    right_targets,
+    right_value,
+    unexplained,
 )
 from grader.lab.shared.stand_in import draw_network
 from grader.records import Finding
@@ -146,11 +145,10 @@ class LossRun:
         if any(trial.loss.size != 1 for trial in trials):
             got = f"a tensor of shape {trials[0].loss.shape}"
             return Finding(checked, "one number, the mean over all entries", got, loss.name, loss.equation)
-        trial = _unexplained(seen, trials)
+        trial = unexplained(seen, trials)
         if trial is None:
             return None
-        wanted = mean_square(next(iter(right_targets(seen, trial))), trial.out)
-        expected = f"{wanted:.5f}, recomputed from what the network was shown"
+        expected = f"{right_value(seen, trial):.5f}, recomputed from what the network was shown"
         where = f"{loss.name}, t = {trial.t.tolist()}"
         return Finding(checked, expected, f"{trial.value:.5f}", where, loss.equation)
 
@@ -195,14 +193,3 @@ def _odd_timesteps(trials: list[Trial]) -> tuple[OddTimesteps, str] | None:
     if len(trials) > 1 and all(np.array_equal(trials[0].t, trial.t) for trial in trials[1:]):
         return OddTimesteps.REPEATED, OddTimesteps.REPEATED.value
     return None
-
-
-def _unexplained(seen: LossObservation, trials: list[Trial]) -> Trial | None:
-    """None where one form of the right target explains every trial; else the first that none does, or the first."""
-    explained = [
-        [agrees(trial.value, mean_square(target, trial.out)) for target in right_targets(seen, trial)]
-        for trial in trials
-    ]
-    if any(map(all, zip(*explained, strict=True))):
-        return None
-    return next((trial for trial, forms in zip(trials, explained, strict=True) if not any(forms)), trials[0])

@@ -18,7 +18,8 @@ MadeUp = TypeVar("MadeUp", Case, Style)
 
 def with_sigmas(made_up: MadeUp) -> MadeUp:
     """A step that reads self.sigmas is of somebody who has made that table once, at the end of __init__."""
-    if "self.sigmas" not in f"{made_up.bodies}{made_up.replace}":
+    added: list[str] = [new for pairs in made_up.replace.values() for _, new in pairs]
+    if not any("self.sigmas" in text for text in (*made_up.bodies.values(), *added)):
         return made_up
     edits = made_up.replace | {SCHEDULER: [*made_up.replace.get(SCHEDULER, []), (END_OF_INIT, END_OF_INIT + SIGMAS)]}
     return replace(made_up, replace=edits)

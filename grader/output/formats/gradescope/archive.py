@@ -17,7 +17,7 @@ CONFIG, POLICY, PIP_CONF = "autograder.json", "policy.toml", "pip.conf"
 DEFAULT_LIMIT_S = 600  # Gradescope's own default
 SHORTEST_LIMIT_S = 60
 NEEDLESS = ("nbgrader", "copydetect")  # of what the grader installs, grading one submission does without
-LEFT_OUT = frozenset({"tests", "desk", "__pycache__"})
+LEFT_OUT = frozenset({"tests", "desk", "solutions", "__pycache__"})
 WHEN = (2020, 1, 1, 0, 0, 0)  # of every entry: the same sources make the same ZIP
 
 

@@ -95,13 +95,8 @@ def _evaluation(answer: Answer, seen: TrainingObservation, bench: Bench, full: f
     checked = f"{EVALUATED:,} points drawn by p_sample_loop after training"
     if points is None or points.shape != (EVALUATED, 2):
         shape = None if points is None else points.shape
-        return Check(
-            "evaluation",
-            Verdict.FAILED,
-            0.0,
-            5.0,
-            str(Finding(checked, f"shape ({EVALUATED}, 2)", f"shape {shape}", "p_sample_loop", CHAMFER)),
-        )
+        expected = f"shape ({EVALUATED}, 2)"
+        return Check.of("evaluation", 5.0, Finding(checked, expected, f"shape {shape}", "p_sample_loop", CHAMFER))
     seen.points = points
     if np.isfinite(points).all() and (nearest(points.astype(float), seen.target.astype(float)) < 1e-10).mean() > 0.01:
         return Check(
@@ -114,15 +109,11 @@ def _evaluation(answer: Answer, seen: TrainingObservation, bench: Bench, full: f
     seen.chamfer = chamfer_distance(points.astype(float), swiss_roll(EVALUATED, bench.rng).astype(float))
     if seen.chamfer < full:
         return Check("evaluation", Verdict.PASSED, 5.0, 5.0)
-    message = str(
-        Finding(
-            checked,
-            f"a Chamfer distance below {full:g} (below {part:g} for half of the points)",
-            f"{seen.chamfer:.1f}",
-            "p_sample_loop, p_sample and SimpleNet",
-            CHAMFER,
-        )
+    finding = Finding(
+        checked,
+        f"a Chamfer distance below {full:g} (below {part:g} for half of the points)",
+        f"{seen.chamfer:.1f}",
+        "p_sample_loop, p_sample and SimpleNet",
+        CHAMFER,
     )
-    if seen.chamfer < part:
-        return Check("evaluation", Verdict.PARTIAL, 2.5, 5.0, message)
-    return Check("evaluation", Verdict.FAILED, 0.0, 5.0, message)
+    return Check.of("evaluation", 5.0, finding, 2.5 if seen.chamfer < part else 0.0)

@@ -25,6 +25,13 @@ EQ7_HEAD = """
         t = self.var_scheduler.uniform_sample_t(x0.shape[0], x0.device)
         x_t, eps = self.var_scheduler.add_noise(x0, t, noise)
 """
+LOOKED_UP = (
+    EQ7_HEAD
+    + """
+        s = self.var_scheduler
+        a, b, bar = (s.lookup(table, t, x0) for table in (s.alphas, s.betas, s.alphas_cumprod))
+"""
+)
 MISTAKES: tuple[Case, ...] = (
     case("noise-for-mean-target", 1.5, START + "loss = F.mse_loss(pred, eps)"),
     case("x0-for-mean-target", 1.5, START + "loss = F.mse_loss(pred, x0)"),
@@ -160,10 +167,8 @@ STYLES: tuple[Style, ...] = (
     ),
     style(
         "eq-7-where-t-is-0",
-        EQ7_HEAD
-        + """
-        s = self.var_scheduler
-        a, b, bar = (s.lookup(table, t, x0) for table in (s.alphas, s.betas, s.alphas_cumprod))
+        LOOKED_UP
+        + """\
         prev = s.lookup(s.alphas_cumprod, torch.clamp(t - 1, min=0), x0)
         mean = prev.sqrt() * b / (1 - bar) * x0 + a.sqrt() * (1 - prev) / (1 - bar) * x_t
         mean = torch.where((t == 0).view(-1, 1, 1, 1), x0, mean)
@@ -172,10 +177,8 @@ STYLES: tuple[Style, ...] = (
     ),
     style(
         "eq-11-with-x0-at-0",
-        EQ7_HEAD
-        + """
-        s = self.var_scheduler
-        a, b, bar = (s.lookup(table, t, x0) for table in (s.alphas, s.betas, s.alphas_cumprod))
+        LOOKED_UP
+        + """\
         mean = (x_t - b * eps / (1 - bar).sqrt()) / a.sqrt()
         mean[t == 0] = x0[t == 0]
         loss = F.mse_loss(self.network(x_t, t), mean)

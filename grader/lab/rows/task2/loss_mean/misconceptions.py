@@ -15,6 +15,7 @@ from grader.lab.shared.loss_misconceptions import (
     TIMESTEPS,
     XT_AS_TARGET,
     Target,
+    confused,
     targets,
 )
 from grader.lab.shared.loss_trials import LossObservation, agrees, right_targets
@@ -63,18 +64,12 @@ def _weighted(seen: LossObservation) -> bool:
 
 CATALOGUE = about(
     EQUATIONS["mean"],
-    (
-        "noise-for-mean-target",
-        "the target is the noise instead of the posterior mean",
+    confused(
+        "noise",
+        "mean",
         "With the predictor 'mean' the network estimates the mean of q(x_{t−1} | x_t, x_0): compute that.",
-        targets(lambda s, trial: trial.eps),
     ),
-    (
-        "x0-for-mean-target",
-        "the target is x_0 instead of the posterior mean",
-        "The posterior mean lies between x_0 and x_t; only at t = 0 is it x_0.",
-        targets(lambda s, trial: trial.x0),
-    ),
+    confused("x0", "mean", "The posterior mean lies between x_0 and x_t; only at t = 0 is it x_0."),
     XT_AS_TARGET,
     (
         "loss-clamped-alpha-bar-at-t0",

@@ -1,0 +1,78 @@
+"""The end of what a half leaves behind: its processes, and its files in the folders where it could write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def sweep(config: dict[str, Any]) -> None:
+    """End the processes that a half left behind, and empty the scratch folders."""
+    user = config.get("user")  # then no other process has our uid
+    if user or (config["namespaced"] and Path("/proc/1/comm").read_text().strip() == "bwrap"):
+        _signal_everyone()
+    else:
+        _end_children()
+    for folder in config["sweep"]:
+        for entry in os.scandir(folder):
+            if not os.path.ismount(entry.path):  # an interpreter below /tmp is shown there
+                _remove(entry.path)
+    for folder in user["shared"] if user else []:
+        _remove_ours(folder)
+    os.makedirs(os.environ["HOME"], exist_ok=True)
+    os.makedirs(config["work"], exist_ok=True)
+
+
+def _remove_ours(folder: str) -> None:
+    """Remove what is this user's in a folder of everyone's."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                    _remove(entry.path)
+
+
+def _signal_everyone() -> None:
+    try:
+        os.kill(-1, signal.SIGKILL)  # everyone in this PID namespace but pid 1 and us
+    except ProcessLookupError:
+        return
+    _reap()
+
+
+def _end_children() -> None:
+    for _ in range(200):
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        if not children:
+            return
+        for pid in children:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        _reap()
+    raise SystemExit("processes were left behind that cannot be ended")
+
+
+def _reap() -> None:
+    """Wait for the dead, at most 2 s."""
+    for _ in range(200):
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.01)
+        except ChildProcessError:
+            return
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        for folder, _, _ in os.walk(path):
+            os.chmod(folder, 0o700)
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        os.unlink(path)
