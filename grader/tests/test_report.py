@@ -188,8 +188,6 @@ torch
 2.15.0+cpu
 device
 cpu
-seed
-7
 duration
 5.4 s
 grader
