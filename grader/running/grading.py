@@ -24,7 +24,7 @@ from grader.judging.diagnosis import diagnose
 from grader.labs import Lab, RowKind, RubricRow
 from grader.records import Result, Row, Verdict
 from grader.running.evidence import Evidence
-from grader.running.report_pages import FILE, HALF, Pages, draw_pages, read_report
+from grader.running.report_pages import FILE, MOUNT, Pages, draw_pages, read_report
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
 from grader.submission.changed_lines import edits_outside_todos
 from grader.submission.kept import digest_of_file, keep
@@ -184,8 +184,8 @@ def _our_fault(row: RubricRow, folder: Path) -> Row:
 
 
 def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result, told: Told) -> Result:
-    halves = submission.halves | _report_half(submission, order)
-    with Sandbox(submission.root, halves, order.policy.limits, order.lab.material, order.sandbox, order.gpu) as sandbox:
+    mounts = submission.halves | _report_mount(submission, order)
+    with Sandbox(submission.root, mounts, order.policy.limits, order.lab.material, order.sandbox, order.gpu) as sandbox:
         result.remarks += _edits(submission, order.lab)  # while the worker imports torch
         result.sandbox = str(sandbox.kind)
         result.environment = sandbox.environment()
@@ -199,15 +199,15 @@ def _grade_staged(submission: Submission, order: Order, folder: Path, result: Re
     return result
 
 
-def _report_half(submission: Submission, order: Order) -> dict[str, str]:
-    """A folder with report.pdf alone, which the sandbox takes for one more half; none where nobody asks for it."""
+def _report_mount(submission: Submission, order: Order) -> dict[str, str]:
+    """A folder with report.pdf alone, which the sandbox mounts beside the halves; none where nobody asks for it."""
     if submission.report is None or not any(row.kind is RowKind.PERSON for row in order.rows):
         return {}
     folder = Path(tempfile.mkdtemp(dir=submission.root, prefix="report-"))
     folder.chmod(0o755)
     shutil.copyfile(submission.report, folder / FILE)
     (folder / FILE).chmod(0o644)
-    return {HALF: folder.name}
+    return {MOUNT: folder.name}
 
 
 def _grade_report(submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> list[Row]:
