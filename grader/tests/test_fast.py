@@ -13,6 +13,7 @@ import torch
 from grader.tests.lab import SOLUTIONS, load_half
 from grader.tests.memory import faults_of_new_tensors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 T = 10
 PREDICTORS = ["noise", "x0", "mean"]
 OPTIONS = SimpleNamespace(
@@ -23,15 +24,6 @@ OPTIONS = SimpleNamespace(
 @pytest.fixture(scope="module")
 def lab():
     return load_half("image_diffusion_todo")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small are no work for two: the threads would spend their time waiting for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_module(lab, predictor="noise"):
