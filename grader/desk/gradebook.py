@@ -86,8 +86,9 @@ def write_class(course: Course, results: list[Result]) -> int:
             student, digest = student_id(result.id), _digest(course.out / result.id / "result.json", course)
             if done.get(student) == digest and (course.evidence(student) / f"{NOTEBOOK}.ipynb").is_file():
                 continue
-            _write_student(book, student, result, course)
+            # The evidence first: whoever sees a new score at the desk has to find there why.
             _write_notebook(course.evidence(student), notebook_of(result, course.out / result.id, course.lab))
+            _write_student(book, student, result, course)
             done[student] = digest
             count += 1
             if count % 50 == 0:

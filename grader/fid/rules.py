@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from grader.policy import Count, Section, Share
 
-Positive = Annotated[float, Field(gt=0, le=1e9)]
+Positive = Annotated[float, Field(gt=0, le=1e12)]
 
 
 class FidPolicy(Section):

@@ -24,9 +24,9 @@ from grader.judging.diagnosis import diagnose
 from grader.labs import Lab, RowKind, RubricRow
 from grader.records import Result, Row, Verdict
 from grader.running.evidence import Evidence
-from grader.running.report_pages import FILE, HALF, Pages, draw_pages, read_report
+from grader.running.report_pages import FILE, MOUNT, Pages, draw_pages, read_report
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
-from grader.submission.changed_lines import edits_outside_todos
+from grader.submission.changed_lines import changes_outside_todos
 from grader.submission.kept import digest_of_file, keep
 from grader.submission.unpack import Submission, Unreadable, stage, submission_id
 
@@ -77,7 +77,13 @@ DECIDING = (
     "fid",
     "running",
 )
-NOT_DECIDING = frozenset({"edition", "public.py", "made_up.py", "verbs.py", "released", "progress.py", "cluster.py"})
+NOT_DECIDING = frozenset(
+    {
+        *("edition", "release.py", "clearing.py", "publishing.py", "released", "public.py", "verbs.py"),  # for students
+        *("catalogue.py", "made_up.py", "styles.py", "golden_public.py", "goldens.py"),  # for tests
+        *("progress.py", "cluster.py"),
+    }
+)
 
 
 @cache
@@ -184,9 +190,9 @@ def _our_fault(row: RubricRow, folder: Path) -> Row:
 
 
 def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result, told: Told) -> Result:
-    halves = submission.halves | _report_half(submission, order)
-    with Sandbox(submission.root, halves, order.policy.limits, order.lab.material, order.sandbox, order.gpu) as sandbox:
-        result.remarks += _edits(submission, order.lab)  # while the worker imports torch
+    mounts = submission.halves | _report_mount(submission, order)
+    with Sandbox(submission.root, mounts, order.policy.limits, order.lab.material, order.sandbox, order.gpu) as sandbox:
+        result.remarks += _changes(submission, order.lab)  # while the worker imports torch
         result.sandbox = str(sandbox.kind)
         result.environment = sandbox.environment()
         for row in order.rows:
@@ -199,15 +205,15 @@ def _grade_staged(submission: Submission, order: Order, folder: Path, result: Re
     return result
 
 
-def _report_half(submission: Submission, order: Order) -> dict[str, str]:
-    """A folder with report.pdf alone, which the sandbox takes for one more half; none where nobody asks for it."""
+def _report_mount(submission: Submission, order: Order) -> dict[str, str]:
+    """A folder with report.pdf alone, which the sandbox mounts beside the halves; none where nobody asks for it."""
     if submission.report is None or not any(row.kind is RowKind.PERSON for row in order.rows):
         return {}
     folder = Path(tempfile.mkdtemp(dir=submission.root, prefix="report-"))
     folder.chmod(0o755)
     shutil.copyfile(submission.report, folder / FILE)
     (folder / FILE).chmod(0o644)
-    return {HALF: folder.name}
+    return {MOUNT: folder.name}
 
 
 def _grade_report(submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> list[Row]:
@@ -231,10 +237,10 @@ def _person_row(row: RubricRow, evidence: Evidence, sandbox: Sandbox) -> Row:
         return _our_fault(row, evidence.folder)
 
 
-def _edits(submission: Submission, lab: Lab) -> list[str]:
+def _changes(submission: Submission, lab: Lab) -> list[str]:
     remarks = []
     for half, name in submission.halves.items():
-        remarks += edits_outside_todos(submission.root / name, lab.released / lab.half(half).folder)
+        remarks += changes_outside_todos(submission.root / name, lab.released / lab.half(half).folder)
     return remarks
 
 

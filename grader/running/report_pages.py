@@ -12,7 +12,7 @@ from PIL import Image
 from grader.labs import RubricRow
 from grader.sandbox import ProbeFailure, Sandbox, SandboxFault
 
-HALF = "report"  # the sandbox's name for the folder that holds report.pdf and nothing else
+MOUNT = "report"  # the sandbox's name for the folder that holds report.pdf and nothing else
 FILE = "report.pdf"
 WIDTH = 1000  # pixels of a page
 COLOURS = 64  # of a page's PNG
@@ -47,7 +47,7 @@ class Pages:
 def read_report(sandbox: Sandbox) -> Pages:
     """The pages of the report that the sandbox was given."""
     try:
-        texts = sandbox.call(HALF, "report_text").data.get("texts")
+        texts = sandbox.call(MOUNT, "report_text").data.get("texts")
     except ProbeFailure as failure:
         return Pages(problem=f"{FILE} cannot be read ({failure.verdict}): open it by hand")
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
@@ -61,7 +61,7 @@ def draw_pages(sandbox: Sandbox, pages: Pages, row: RubricRow, folder: Path) -> 
     for number in sorted(pages.about(row)):
         if number not in pages.drawn:
             try:
-                pixels = sandbox.call(HALF, "report_page", {"page": number, "width": WIDTH}).arrays.get("pixels")
+                pixels = sandbox.call(MOUNT, "report_page", {"page": number, "width": WIDTH}).arrays.get("pixels")
             except (ProbeFailure, SandboxFault):
                 continue
             if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:

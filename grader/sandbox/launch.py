@@ -21,7 +21,7 @@ class Launch:
     """A worker to start: for which submission, with which limits."""
 
     submission: Path
-    halves: dict[str, str]  # name of the half -> folder below the submission
+    mounts: dict[str, str]  # name of the mount -> folder below the submission
     limits: Limits
     gpu: bool = False
     material: Material = field(default_factory=Material)
@@ -31,12 +31,12 @@ class Launch:
 
 def config(launch: Launch, fd: int, scratch: str, **rest: Any) -> str:
     """The worker's one argument (see worker/main.py); `rest` adds to it."""
-    halves = {name: os.path.join(launch.submission, folder) for name, folder in launch.halves.items()}
+    mounts = {name: os.path.join(launch.submission, folder) for name, folder in launch.mounts.items()}
     return json.dumps(
         {
             "fd": fd,
             "limits": launch.limits.model_dump(),
-            "halves": halves,
+            "mounts": mounts,
             "gpu": launch.gpu,
             "work": f"{scratch}/work",
             "sweep": [scratch],

@@ -15,11 +15,11 @@ MIB = 1 << 20
 
 
 class Output:
-    """Drains a pipe, so that printing never blocks, and keeps the first 64 KiB for each half."""
+    """Drains a pipe, so that printing never blocks, and keeps the first 64 KiB for each mount."""
 
     def __init__(self, fd: int, cap: int, stop: Callable[[Verdict, str], None]) -> None:
         self.kept: dict[str, bytearray] = {}
-        self.half = ""
+        self.mount = ""
         self._fd, self._cap, self._stop = fd, cap, stop
         self._count = 0
         self._closing = threading.Event()
@@ -41,7 +41,7 @@ class Output:
             if not data:
                 return
             self._count += len(data)
-            kept = self.kept.setdefault(self.half, bytearray())
+            kept = self.kept.setdefault(self.mount, bytearray())
             kept += data[: max(0, KEPT - len(kept))]
             if self._count > self._cap:
                 self._count = -(1 << 62)  # once a probe: what is left in the pipe is no news

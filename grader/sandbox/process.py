@@ -21,8 +21,8 @@ from .proc import descendants, end_descendants, kept_waiting, threads
 from .watchdog import Watchdog
 
 START_S = 120.0  # for importing torch on a slow disk
-FORK_S = 20.0  # for a half's process to begin
-END_S = 5.0  # for a half's process to end
+FORK_S = 20.0  # for a mount's process to begin
+END_S = 5.0  # for a mount's process to end
 POLL_S = 0.1
 PATIENCE = 9.0  # of a limit: how much waiting for a busy machine's processor is excused at most
 
@@ -40,7 +40,7 @@ class Worker:
 
     def __init__(self, kind: Kind) -> None:
         self.reason: Lost | None = None
-        self.half: str | None = None  # whose process runs
+        self.mount: str | None = None  # whose process runs
         self.about: dict[str, Any] = {}  # python, torch, device
         self.probes: frozenset[str] = frozenset()
         self._waited, self._patience = 0.0, 0.0
@@ -75,28 +75,28 @@ class Worker:
         except (Lost, TimeoutError, wire.WireError, KeyError) as error:
             raise SandboxFault(f"the worker did not start: {self._said() or error}") from error
 
-    def begin_half(self, half: str, blocked: list[str]) -> None:
-        """Have a half's process forked. Raises Lost, WireError or TimeoutError."""
+    def begin_mount(self, mount: str, blocked: list[str]) -> None:
+        """Have a mount's process forked. Raises Lost, WireError or TimeoutError."""
         deadline = time.monotonic() + FORK_S
-        self.half = self.output.half = half
-        self.send({"half": half, "blocked": blocked}, None, deadline)
-        if self.receive(deadline)[0] != {"up": half}:
+        self.mount = self.output.mount = mount
+        self.send({"mount": mount, "blocked": blocked}, None, deadline)
+        if self.receive(deadline)[0] != {"up": mount}:
             raise Lost(Verdict.GRADER_ERROR, self._said())
 
     def allow(self, seconds: float) -> float:
-        """A deadline in so many seconds, not counting time for which a busy machine leaves the half no processor."""
+        """A deadline in so many seconds, not counting time for which a busy machine leaves the mount no processor."""
         self._waited, self._patience = self._kept_waiting(), PATIENCE * seconds
         return time.monotonic() + seconds
 
     def excused(self) -> float:
-        """Seconds since `allow` for which the half's process was ready to run, but other work was running."""
+        """Seconds since `allow` for which the mount's process was ready to run, but other work was running."""
         return min(max(0.0, self._kept_waiting() - self._waited), self._patience)
 
     def _kept_waiting(self) -> float:
         return sum(kept_waiting(pid) for pid in descendants(self._zygote)[:1])
 
     def running(self) -> tuple[int, int]:
-        """How many processes the half has, its own and what it started, and how many threads these."""
+        """How many processes the mount has, its own and what it started, and how many threads these."""
         pids = descendants(self._zygote)
         return len(pids), sum(len(threads(pid)) for pid in pids)
 
@@ -104,14 +104,14 @@ class Worker:
         """Whether something happened since the last answer: it was stopped, it died, somebody wrote."""
         return self.reason is not None or bool(select.select([self._socket], [], [], 0)[0])
 
-    def end_half(self) -> None:
-        """End the half's process and what it started; another can be forked. Raises Lost or TimeoutError.
+    def end_mount(self) -> None:
+        """End the mount's process and what it started; another can be forked. Raises Lost or TimeoutError.
 
         Whatever these processes wrote last is skipped, up to an echo that they could not know.
         """
         deadline = time.monotonic() + END_S
         end_descendants(self._zygote)
-        self.reason = self.half = None
+        self.reason = self.mount = None
         echo = {"sync": secrets.token_hex(16)}
         self.send(echo, None, deadline)
         data, end = b"", wire.encode(echo)
@@ -120,10 +120,10 @@ class Worker:
 
     def _said(self) -> str:
         self.output.settle()
-        return bytes(self.output.kept.get(self.half or "", b""))[-2000:].decode(errors="replace").strip()
+        return bytes(self.output.kept.get(self.mount or "", b""))[-2000:].decode(errors="replace").strip()
 
     def stop(self, verdict: Verdict, message: str) -> None:
-        """Kill the half's processes, and have whoever waits for an answer told why."""
+        """Kill the mount's processes, and have whoever waits for an answer told why."""
         self.reason = self.reason or Lost(verdict, message)
         end_descendants(self._zygote)
 

@@ -33,8 +33,9 @@ NOTES_CAP = 1000  # imports that one probe may announce
 class Sandbox:
     """Runs the code of one submission. A context manager; calls come from the thread that entered it.
 
-    `halves` maps keys of halves to folders below `submission`. `material` is what of the lab the worker
-    is shown. Raises SandboxUnavailable where `kind` does not work here.
+    `mounts` maps names to folders below `submission`: a process of its own runs the code of each, a half of the lab or
+    what else is to be opened where it can do no harm. `material` is what of the lab the worker is
+    shown. Raises SandboxUnavailable where `kind` does not work here.
     The worker starts when the context is entered and imports torch in the background until the first call.
     The thread that starts it must live as long: the kernel ends a sandbox with the thread that made it.
     """
@@ -42,7 +43,7 @@ class Sandbox:
     def __init__(
         self,
         submission: Path,
-        halves: dict[str, str],
+        mounts: dict[str, str],
         limits: Limits,
         material: Material,
         kind: SandboxKind = SandboxKind.AUTO,
@@ -50,13 +51,13 @@ class Sandbox:
     ) -> None:
         self.kind = resolve(kind, gpu)
         self.limits = limits
-        self._launch = Launch(Path(submission).resolve(), halves, limits, gpu, material)
+        self._launch = Launch(Path(submission).resolve(), mounts, limits, gpu, material)
         self._made: Kind | None = None
         self._worker: Worker | None = None
         self._environment: dict[str, str] = {}
         self._spent = 0.0
         self._number = 0
-        self._blocked: dict[str, dict[str, ProbeFailure]] = {}  # half -> module -> how importing it ended
+        self._blocked: dict[str, dict[str, ProbeFailure]] = {}  # mount -> module -> how importing it ended
         self._output: dict[str, bytearray] = {}
         self._renew = False
 
@@ -78,7 +79,7 @@ class Sandbox:
             self._worker.output.kept = self._output
 
     def renew(self) -> None:
-        """Have the next call answered by a fresh process of its half, which remembers nothing."""
+        """Have the next call answered by a fresh process of its mount, which remembers nothing."""
         self._renew = True
 
     def close(self) -> None:
@@ -99,21 +100,21 @@ class Sandbox:
             self._environment = self._ready().about
         return dict(self._environment)
 
-    def output(self, half: str) -> str:
-        """The first 64 KiB that the student's code of a half printed, stdout and stderr together."""
+    def output(self, mount: str) -> str:
+        """The first 64 KiB that the student's code of a mount printed, stdout and stderr together."""
         if self._worker is not None:
             self._worker.output.settle()
-        return bytes(self._output.get(half, b"")).decode(errors="replace")
+        return bytes(self._output.get(mount, b"")).decode(errors="replace")
 
     def call(
         self,
-        half: str,
+        mount: str,
         probe: str,
         params: dict[str, Any] | None = None,
         arrays: dict[str, np.ndarray] | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """Ask a probe of a half; `timeout_s` replaces the limit for one probe, imports have their own.
+        """Ask a probe of a mount; `timeout_s` replaces the limit for one probe, imports have their own.
 
         `params["seed"]` seeds torch, numpy and random in the worker before the probe (0 without).
         Raises ProbeFailure for what the submission did, SandboxFault for a fault of ours.
@@ -121,8 +122,8 @@ class Sandbox:
         left = self.limits.submission_s - self._spent
         if left <= 0:
             raise used_up(self.limits)
-        blocked = self._blocked.setdefault(half, {})
-        worker = self._prepared(half, sorted(blocked))
+        blocked = self._blocked.setdefault(mount, {})
+        worker = self._prepared(mount, sorted(blocked))
         if probe not in worker.probes:
             raise SandboxFault(f"the worker has no probe '{probe}'")
         began = time.monotonic()
@@ -145,30 +146,30 @@ class Sandbox:
             self._spent += time.monotonic() - began - exchange.excused
 
     def _tidy(self, worker: Worker, spoilt: bool = False) -> None:
-        """What a call left behind must not cost the next one: processes, threads, or a `spoilt` half."""
+        """What a call left behind must not cost the next one: processes, threads, or a `spoilt` mount."""
         try:
             processes, threads = worker.running()
             crowded = processes > 1 or threads > self.limits.processes // 2  # a few are a progress bar's
-            if spoilt or (worker.half is not None and crowded):
-                worker.end_half()
+            if spoilt or (worker.mount is not None and crowded):
+                worker.end_mount()
         except (Lost, TimeoutError, wire.WireError):
             self._drop()
 
-    def _prepared(self, half: str, blocked: list[str]) -> Worker:
-        """A worker in which the process of `half` runs; a fresh one, where the submission harmed the last."""
+    def _prepared(self, mount: str, blocked: list[str]) -> Worker:
+        """A worker in which the process of `mount` runs; a fresh one, where the submission harmed the last."""
         for fresh in (self._worker is None, True):
             worker = self._ready()
             try:
-                if worker.half not in (None, half) or worker.spoilt() or (worker.half and self._renew):
-                    worker.end_half()
+                if worker.mount not in (None, mount) or worker.spoilt() or (worker.mount and self._renew):
+                    worker.end_mount()
                 self._renew = False
-                if worker.half is None:
-                    worker.begin_half(half, blocked)
+                if worker.mount is None:
+                    worker.begin_mount(mount, blocked)
                 return worker
             except (Lost, TimeoutError, wire.WireError) as error:
                 self._drop()
                 if fresh:
-                    raise SandboxFault(f"the process for {half} did not start: {error!r}") from error
+                    raise SandboxFault(f"the process for {mount} did not start: {error!r}") from error
         raise AssertionError
 
     def _ready(self) -> Worker:
@@ -183,7 +184,7 @@ class Sandbox:
 
 
 class Exchange:
-    """One request to the half that runs. `broken` says afterwards whether its process must be ended."""
+    """One request to the mount that runs. `broken` says afterwards whether its process must be ended."""
 
     def __init__(self, worker: Worker, limits: Limits, blocked: dict[str, ProbeFailure], end: float) -> None:
         self.worker, self.limits, self.blocked, self._end = worker, limits, blocked, end
@@ -216,8 +217,8 @@ class Exchange:
             message, blob = self.worker.receive(self._deadline)
             if "exit" in message:
                 self.broken = self.worker.running()[0] > 0  # then it was a forged frame
-                printed = bytes(self.worker.output.kept.get(self.worker.half or "", b""))
-                self.worker.half = None
+                printed = bytes(self.worker.output.kept.get(self.worker.mount or "", b""))
+                self.worker.mount = None
                 raise ended(int(message["exit"]), printed)
             if message["id"] != number:
                 raise wire.WireError("an answer to another question")
@@ -268,7 +269,7 @@ def used_up(limits: Limits) -> ProbeFailure:
 
 
 def ended(code: int, output: bytes) -> ProbeFailure:
-    """What a half's process that ended with `code` (or minus a signal) means."""
+    """What a mount's process that ended with `code` (or minus a signal) means."""
     if code == -signal.SIGXCPU:
         return ProbeFailure(Verdict.TIMEOUT, "used up the CPU time of one process")
     if code == -signal.SIGABRT and b"bad_alloc" in output[-4096:]:

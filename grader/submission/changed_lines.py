@@ -33,7 +33,7 @@ class Line:
     kind: Kind = Kind.GIVEN
 
 
-def edits_outside_todos(submitted: Path, released: Path) -> list[str]:
+def changes_outside_todos(submitted: Path, released: Path) -> list[str]:
     """Remarks on what differs between a submitted half and the released one, outside of the TODO regions.
 
     Comments, blank lines, line ends and a BOM do not count. Files are compared by name, `.py` only; a released folder

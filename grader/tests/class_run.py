@@ -98,17 +98,30 @@ def edits(case: Case) -> bool:
 
 def fit(pack: list[Case]) -> bool:
     """Whether one submission can hold all of a pack, each TODO block as it is where its case is alone."""
-    if not any(map(edits, pack)):
+    if not any(may_meet(case, other) for case in pack for other in pack if case is not other):
         return True
     try:
         together = blocks_of(combined("together", pack))
     except ValueError:  # a text that is to be replaced is gone
         return False
-    solved = blocks_of(Case("solved"))
     due = blocks_of(combined("bodies", [case for case in pack if not edits(case)]))
     for case in filter(edits, pack):
-        due |= {name: text for name, text in blocks_of(case).items() if text != solved[name]}
+        due |= {name: text for name, text in blocks_of(case).items() if text != solved()[name]}
     return together == due
+
+
+def may_meet(case: Case, other: Case) -> bool:
+    """Whether what a case replaces stands in the text of another one, or in a TODO block that this one fills."""
+    theirs = [*other.bodies.values(), *(solved()[name] for name in other.bodies)]
+    theirs += [text for pairs in other.replace.values() for pair in pairs for text in pair]
+    return bool(case.files) or any(
+        old in text for pairs in case.replace.values() for old, _ in pairs for text in theirs
+    )
+
+
+@cache
+def solved() -> dict[str, str]:
+    return blocks_of(Case("solved"))
 
 
 def blocks_of(case: Case) -> dict[str, str]:

@@ -47,6 +47,17 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield workbench
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small are no work for two: the threads would spend their time waiting for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--minutes", type=float, help="skip what has not begun by then, and say so")
 

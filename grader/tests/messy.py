@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from grader.judging.made_up import Pairs, before
 from grader.lab.files import DDPM, MODEL, NETWORK, SCHEDULER, TASK1, TASK2
@@ -113,6 +114,11 @@ def _without(half: str) -> Callable[[Path], None]:
     return remove
 
 
+def _crashing(name: str, rows: tuple[str, ...], says: tuple[str, str], **edits: Any) -> Messy:
+    """An edit after which a file cannot be imported, which costs the rows that are in it."""
+    return Messy(name, name, suffers=_rows(*rows, verdict=Verdict.CRASHED), says=dict.fromkeys(rows, says), **edits)
+
+
 def _rows(*names: str, verdict: Verdict) -> dict[str, Verdict]:
     return dict.fromkeys(names, verdict)
 
@@ -193,33 +199,29 @@ PARTS: tuple[Messy, ...] = (
         suffers=_rows("task1.simplenet", verdict=Verdict.MISSING),
         says={"task1.simplenet": ("network.py",)},
     ),
-    Messy(
+    _crashing(
         "syntax-in-ddpm",
-        "syntax-in-ddpm",
+        _DDPM_ROWS,
+        ("SyntaxError", "ddpm.py:"),
         bodies={"task1.compute_loss": "loss = F.mse_loss((x0, x0)"},
-        suffers=_rows(*_DDPM_ROWS, verdict=Verdict.CRASHED),
-        says=dict.fromkeys(_DDPM_ROWS, ("SyntaxError", "ddpm.py:")),
     ),
-    Messy(
+    _crashing(
         "syntax-in-scheduler",
-        "syntax-in-scheduler",
+        _SCHEDULER_ROWS,
+        ("SyntaxError", "scheduler.py:"),
         bodies={"task2.cosine": "betas = = 1"},
-        suffers=_rows(*_SCHEDULER_ROWS, verdict=Verdict.CRASHED),
-        says=dict.fromkeys(_SCHEDULER_ROWS, ("SyntaxError", "scheduler.py:")),
     ),
-    Messy(
+    _crashing(
         "indentation-in-model",
-        "indentation-in-model",
+        _LOSS_ROWS,
+        ("Error", "model.py:"),
         replace={MODEL: [("        self.network = network\n", "\tself.network = network\n")]},
-        suffers=_rows(*_LOSS_ROWS, verdict=Verdict.CRASHED),
-        says=dict.fromkeys(_LOSS_ROWS, ("Error", "model.py:")),
     ),
-    Messy(
+    _crashing(
         "exit-at-import",
-        "exit-at-import",
+        ("task1.simplenet",),
+        ("sys.exit", "network.py:"),
         replace=before(NETWORK, "class SimpleNet(", "import sys\nsys.exit(0)\n\n\n"),
-        suffers=_rows("task1.simplenet", verdict=Verdict.CRASHED),
-        says={"task1.simplenet": ("sys.exit", "network.py:")},
     ),
     Messy(
         "todo-left",

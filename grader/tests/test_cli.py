@@ -199,7 +199,7 @@ def test_a_fault_of_the_grader_costs_no_marks(tmp_path, monkeypatch):
     def broken(bench):
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setitem(__import__("grader.running.grading", fromlist=["JUDGES"]).JUDGES, "task2.cosine", broken)
+    monkeypatch.setattr("grader.lab.rows.task2.cosine.judge.judge", broken)
     out = tmp_path / "out"
     assert main(["grade", str(build(tmp_path / "solved")), "--out", str(out), "--only", "task2.cosine"]) == 3
     result = result_of(out, "solved")

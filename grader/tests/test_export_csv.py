@@ -15,7 +15,7 @@ from grader.desk.manual import with_manual
 from grader.lab import LAB
 from grader.output.formats.csv import to_csv
 from grader.records import Verdict
-from grader.running.class_run import graded
+from grader.results import graded
 from grader.tests import samples
 from grader.tests.desk_class import type_in
 

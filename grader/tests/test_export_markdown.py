@@ -45,22 +45,8 @@ TRICKS = (
     "a\n===\n",
 )
 OURS = {
-    "h2",
-    "h3",
-    "table",
-    "thead",
-    "tbody",
-    "tr",
-    "th",
-    "td",
-    "p",
-    "code",
-    "pre",
-    "strong",
-    "details",
-    "summary",
-    "ul",
-    "li",
+    *("table", "thead", "tbody", "tr", "th", "td"),
+    *("h2", "h3", "p", "ul", "li", "pre", "code", "strong", "details", "summary"),
 }
 
 

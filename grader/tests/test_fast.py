@@ -15,21 +15,13 @@ from grader.tests.lab import SOLUTIONS, load_half
 from grader.tests.memory import faults_of_new_tensors
 from grader.tests.small_training import OPTIONS, losses_of, make_images, make_module, run_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PREDICTORS = ["noise", "x0", "mean"]
 
 
 @pytest.fixture(scope="module")
 def lab():
     return load_half("image_diffusion_todo")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small are no work for two: the threads would spend their time waiting for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -52,6 +52,17 @@ def run(world, tmp_path):
     return call
 
 
+@pytest.fixture
+def verb(world):
+    """The arguments of `fid` for the images of `world`, and more."""
+
+    def arguments(*more, cache=None):
+        folders = map(str, (world / "generated", world / "real"))
+        return ["fid", *folders, "--weights", str(world / "small.pt"), "--cache", str(cache or world / "cache"), *more]
+
+    return arguments
+
+
 def of(report):
     return {flag.id: flag for flag in report.flags}
 
@@ -303,19 +314,8 @@ def test_the_cache_forgets_its_oldest_entries(run, world, tmp_path, monkeypatch)
 # --- command line
 
 
-def test_the_verb_prints_one_json_object(world, capsys):
-    code = main(
-        [
-            "fid",
-            str(world / "generated"),
-            str(world / "real"),
-            "--weights",
-            str(world / "small.pt"),
-            "--cache",
-            str(world / "cache"),
-            "--json",
-        ]
-    )
+def test_the_verb_prints_one_json_object(verb, capsys):
+    code = main(verb("--json"))
     record = json.loads(capsys.readouterr().out)
     assert code == 0
     assert {
@@ -334,21 +334,8 @@ def test_the_verb_prints_one_json_object(world, capsys):
     } <= set(record)
 
 
-def test_the_verb_prints_text_for_people(world, capsys):
-    assert (
-        main(
-            [
-                "fid",
-                str(world / "generated"),
-                str(world / "real"),
-                "--weights",
-                str(world / "small.pt"),
-                "--cache",
-                str(world / "cache"),
-            ]
-        )
-        == 0
-    )
+def test_the_verb_prints_text_for_people(verb, capsys):
+    assert main(verb()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[:12].strip() for line in lines[:9]] == [
         "FID",
@@ -387,43 +374,14 @@ def test_mistakes_have_an_exit_code_and_a_message(world, tmp_path, capsys, monke
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_said(world, tmp_path, capsys):
-    assert (
-        main(
-            [
-                "fid",
-                str(world / "generated"),
-                str(world / "real"),
-                "--weights",
-                str(world / "small.pt"),
-                "--cache",
-                str(tmp_path),
-                "--device",
-                "cuda",
-            ]
-        )
-        == 2
-    )
+def test_a_gpu_that_is_not_there_is_said(verb, tmp_path, capsys):
+    assert main(verb("--device", "cuda", cache=tmp_path)) == 2
     assert "--device cuda: torch finds no GPU here; leave the option out" in capsys.readouterr().err
 
 
-def test_a_cached_run_and_help_import_no_torch(world):
-    main(
-        [
-            "fid",
-            str(world / "generated"),
-            str(world / "real"),
-            "--weights",
-            str(world / "small.pt"),
-            "--cache",
-            str(world / "cache"),
-        ]
-    )
-    code = (
-        "import sys; from grader.cli import main; "
-        f"main(['fid', {str(world / 'generated')!r}, {str(world / 'real')!r}, '--weights', "
-        f"{str(world / 'small.pt')!r}, '--cache', {str(world / 'cache')!r}]); print('torch' in sys.modules)"
-    )
+def test_a_cached_run_and_help_import_no_torch(verb):
+    main(verb())
+    code = f"import sys; from grader.cli import main; main({verb()!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
 

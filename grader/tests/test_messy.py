@@ -7,7 +7,9 @@ import pytest
 from grader import cli
 from grader.tests import hostile, messy
 from grader.tests.class_run import CODE_ROWS, account, rows_of
-from grader.tools.builder import build, write
+from grader.tools.builder import build
+
+pytestmark = pytest.mark.xdist_group("messy")  # each class is graded once
 
 
 def grade(paths, out, *options):
@@ -27,7 +29,7 @@ def earned(result):
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("messy")
-    paths = [write(case, folder / "built", folder / "submissions") for case in messy.CASES]
+    paths = [case.write(folder / "built", folder / "submissions") for case in messy.CASES]
     code, results = grade(paths, folder / "grades")
     assert code == cli.OK
     return results
@@ -54,7 +56,7 @@ def besieged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     policy = folder / "policy.toml"
     policy.write_text(hostile.SHORT_LIMITS)
-    paths = [write(case, folder / "built", folder / "submissions") for case in (hostile.STUBBORN, hostile.FORGER)]
+    paths = [case.write(folder / "built", folder / "submissions") for case in (hostile.STUBBORN, hostile.FORGER)]
     for case in hostile.BROKEN:
         paths.append(folder / "submissions" / f"{case.name}_lab1.zip")
         case.make(paths[-1])
@@ -63,6 +65,7 @@ def besieged(tmp_path_factory):
     return code, results, folder
 
 
+@pytest.mark.slow
 def test_code_that_attacks_costs_its_own_row_alone(besieged):
     _, results, _ = besieged
     rows = rows_of(results["stubborn"])
@@ -76,6 +79,7 @@ def test_code_that_attacks_costs_its_own_row_alone(besieged):
         assert all(text in row["message"] for text in hostile.STUBBORN.says.get(row_id, ())), account(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", hostile.BROKEN, ids=lambda case: case.name)
 def test_a_broken_archive_gets_a_clear_problem_and_no_points(besieged, case):
     _, results, _ = besieged
@@ -86,6 +90,7 @@ def test_a_broken_archive_gets_a_clear_problem_and_no_points(besieged, case):
     assert result["points"] == 0
 
 
+@pytest.mark.slow
 def test_a_broken_archive_makes_the_exit_code_1_and_the_rest_of_the_class_is_graded(besieged):
     code, results, folder = besieged
     assert code == cli.UNGRADED
@@ -94,6 +99,7 @@ def test_a_broken_archive_makes_the_exit_code_1_and_the_rest_of_the_class_is_gra
     assert len(lines) == 1 + len(results)
 
 
+@pytest.mark.slow
 def test_a_submission_cannot_forge_its_result(besieged):
     _, results, folder = besieged
     result = results["forger"]
@@ -101,6 +107,20 @@ def test_a_submission_cannot_forge_its_result(besieged):
     assert q_sample["verdict"] == "failed", account(q_sample)
     assert (earned(result), result["problem"]) == (46.0 + q_sample["points"], None)
     written = {path.name for path in (folder / "grades" / "forger").iterdir()}
-    assert written <= {"result.json", "report.html", "q_sample.png"}, written
+    assert written <= {"result.json", "report.html", "q_sample.png", "submission.json", "code"}, written
     assert not (folder / "submissions" / "result.json").exists()
     assert '"points": 110.0' in (folder / "submissions" / "forger" / "result.json").read_text(), "handed-in files stay"
+
+
+def test_in_brief_a_forger_and_a_broken_archive_stop_nobody(tmp_path):
+    """The siege in a few seconds: two rows of the forger, and one archive of each kind of trouble at opening."""
+    paths = [hostile.FORGER.write(tmp_path / "built", tmp_path / "submissions")]
+    for case in hostile.BROKEN[:3]:
+        paths.append(tmp_path / "submissions" / f"{case.name}_lab1.zip")
+        case.make(paths[-1])
+    rows = ["--only", "task1.q_sample", "--only", "task1.p_sample"]
+    code, results = grade(paths, tmp_path / "grades", *rows)
+    assert code == cli.UNGRADED
+    assert all(results[case.name]["problem"] for case in hostile.BROKEN[:3])
+    found = rows_of(results["forger"])
+    assert (found["task1.q_sample"]["verdict"], found["task1.p_sample"]["verdict"]) == ("failed", "passed")

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from grader import cli
+from grader.lab import LAB
 from grader.running.report_pages import MOST, Pages
 from grader.tools.builder import build
 
@@ -60,10 +61,10 @@ def test_a_submission_without_a_report_says_so(tmp_path):
 
 
 def test_where_no_page_speaks_of_a_row_the_first_ones_are_shown():
-    assert Pages(["", "", "", "", "", ""]).about("task2.fid") == list(range(MOST))
+    assert Pages(["", "", "", "", "", ""]).about(LAB.row("task2.fid")) == list(range(MOST))
 
 
 def test_the_page_with_the_most_words_comes_first():
     pages = Pages(["a cosine", "linear, quad and cosine schedules", "nothing"])
-    assert pages.about("task2.fig_schedules") == [1, 0]
-    assert pages.where("task2.fig_schedules") == "see report.pdf, pages 1, 2"
+    assert pages.about(LAB.row("task2.fig_schedules")) == [1, 0]
+    assert pages.where(LAB.row("task2.fig_schedules")) == "see report.pdf, pages 1, 2"

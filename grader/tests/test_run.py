@@ -16,6 +16,7 @@ import pytest
 from grader import cli
 from grader.errors import UsageError
 from grader.lab import LAB
+from grader.results import graded
 from grader.running import class_run as run
 from grader.running.grading import Order
 from grader.sandbox.proc import descendants
@@ -139,7 +140,7 @@ def test_a_result_in_which_the_grader_failed_is_graded_again(right, tmp_path, mo
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setitem(__import__("grader.running.grading", fromlist=["JUDGES"]).JUDGES, "task2.cosine", broken)
+        patch.setattr("grader.lab.rows.task2.cosine.judge.judge", broken)
         grade(out, right, code=cli.FAULT)
     grade(out, right)
     assert points(out) == 4
@@ -294,4 +295,4 @@ def test_a_class_takes_no_more_than_its_jobs_at_a_time(tmp_path, monkeypatch):
 
 def test_an_empty_folder_of_results_says_how_they_are_made(tmp_path):
     with pytest.raises(UsageError, match="ddpm-grader grade"):
-        run.graded(tmp_path)
+        graded(tmp_path)

@@ -10,20 +10,13 @@ from PIL import Image
 
 from grader.tests.lab import SOLUTIONS, load_half
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 T = 10
 
 
 @pytest.fixture(scope="module")
 def lab():
     return load_half("image_diffusion_todo")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

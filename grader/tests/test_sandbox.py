@@ -40,7 +40,7 @@ LIMITS = LAB.policy().limits.model_copy(
 PROBES = '''
 import os
 import torch
-from loading import Half, Missing, NotImplementedByStudent, probe
+from loading import Mount, Missing, NotImplementedByStudent, probe
 
 @probe("run")
 def run(half, params, arrays):

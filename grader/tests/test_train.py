@@ -18,6 +18,7 @@ from PIL import Image
 from grader.tests.lab import SOLUTIONS, load_half
 from grader.tests.test_dataset import make_afhq
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = [
     "--image_size",
     "8",
@@ -44,15 +45,6 @@ TINY = [
 @pytest.fixture(scope="module")
 def lab():
     return load_half("image_diffusion_todo")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are no work for two: the threads would spend their time waiting for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from statistics import median
 
 from grader.judging.made_up import Case
 from grader.tools.builder import write
+from grader.tools.command import grade_command
 from grader.tools.demo import build_class
 
 LIMIT_S = 6.0
@@ -42,20 +43,8 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def grade(paths: Sequence[Path], out: Path, jobs: int) -> None:
-    """The command as an instructor types it, in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "grader",
-        "grade",
-        *map(str, paths),
-        "--out",
-        str(out),
-        "--no-training",
-        "--jobs",
-        str(jobs),
-    ]
-    subprocess.run(command, check=False, capture_output=True)
+    """In a process of its own."""
+    subprocess.run(grade_command(paths, out, "--no-training", "--jobs", str(jobs)), check=False, capture_output=True)
 
 
 def import_torch() -> None:

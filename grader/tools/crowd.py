@@ -24,6 +24,7 @@ import numpy as np
 from grader.judging.made_up import Case, combined
 from grader.lab.catalogue import mistakes, styles
 from grader.tools.builder import build, pack
+from grader.tools.command import grade_command
 
 MINUTES = 20.0  # for 300 submissions on two cores
 MISTAKEN = 0.12  # share of rows with a mistake
@@ -107,19 +108,7 @@ def _whole_class(paths: list[Path], out: Path) -> bool:
 
 
 def _command(paths: list[Path], out: Path, *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "grader",
-        "grade",
-        *map(str, paths),
-        "--out",
-        str(out),
-        "--no-training",
-        "--seed",
-        "0",
-        *more,
-    ]
+    return grade_command(paths, out, "--no-training", "--seed", "0", *more)
 
 
 def _resident_mib(process: int) -> float:

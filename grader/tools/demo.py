@@ -10,11 +10,11 @@ from pathlib import Path
 
 from grader.cli import main as command_line
 from grader.errors import FAULT, OK, UNGRADED
-from grader.judging.made_up import Case
+from grader.judging.made_up import Case, combined
 from grader.lab.catalogue import mistakes
 from grader.lab.release import release
 from grader.running.grading import FAULTS
-from grader.tools.builder import build, pack
+from grader.tools.builder import pack, write
 
 # One student each: the mistakes that they made (none: the solved lab).
 STUDENTS = {
@@ -41,8 +41,7 @@ def build_class(folder: Path) -> list[Path]:
 
 
 def _zip(student: str, cases: list[Case], scratch: Path, folder: Path) -> Path:
-    bodies = {name: body for case in cases for name, body in case.bodies.items()}
-    built = build(scratch / student, bodies)
+    built = write(combined(student, cases), scratch)
     return pack(built, folder / f"{student}_lab1.zip", top=f"{student}_lab1")
 
 

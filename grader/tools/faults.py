@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grader.tools.command import grade_command
 from grader.tools.crowd import crowd
 
 LONGEST_S = 6.0  # between the start of a round and its end
@@ -68,20 +69,7 @@ def injected(folder: Path, kills: int, count: int, seed: int) -> list[str]:
 
 def _command(paths: list[Path], out: Path) -> list[str]:
     rows = [part for row in ROWS for part in ("--only", row)]
-    return [
-        sys.executable,
-        "-m",
-        "grader",
-        "grade",
-        *map(str, paths),
-        "--out",
-        str(out),
-        "--jobs",
-        "2",
-        "--seed",
-        "0",
-        *rows,
-    ]
+    return grade_command(paths, out, "--jobs", "2", "--seed", "0", *rows)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The end of what a half leaves behind: its processes, and its files in the folders where it could write."""
+"""The end of what a mount leaves behind: its processes, and its files in the folders where it could write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def sweep(config: dict[str, Any]) -> None:
-    """End the processes that a half left behind, and empty the scratch folders."""
+    """End the processes that a mount left behind, and empty the scratch folders."""
     user = config.get("user")  # then no other process has our uid
     if user or (config["namespaced"] and Path("/proc/1/comm").read_text().strip() == "bwrap"):
         _signal_everyone()

@@ -1,4 +1,4 @@
-"""One half of a submission inside its process: the student's modules and how they fail."""
+"""One mount of a submission inside its process: the student's modules and how they fail."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from placeholders import PlaceholderFinder
 from registry import Blocked, Missing, NotImplementedByStudent, probe
 
 COPY_FILE = 1 << 20  # bytes; larger files are linked
-COPY_TOTAL = 32 << 20  # bytes of scratch that a half may take
+COPY_TOTAL = 32 << 20  # bytes of scratch that a mount may take
 COPY_COUNT = 2000  # files
 TEXT_CAP = 4096  # characters of a message or a traceback
 
-__all__ = ["Blocked", "Half", "Missing", "NotImplementedByStudent", "describe", "probe"]
+__all__ = ["Blocked", "Missing", "Mount", "NotImplementedByStudent", "describe", "probe"]
 
 
 Result = tuple[dict[str, Any], dict[str, Any]]
@@ -45,8 +45,8 @@ class Lab:
     files: frozenset[str] = frozenset()
 
 
-class Half:
-    """The student's files of one half, copied to a scratch folder that is the working directory.
+class Mount:
+    """The student's files of one mount, copied to a scratch folder that is the working directory.
 
     `remarks` lists what was done to make them run here. Probes use `module` and `need`.
     """
@@ -67,7 +67,7 @@ class Half:
         self._failed: dict[str, tuple[BaseException, TracebackType | None]] = {}
         self._seed = 0
         self._on_cpu = False  # whether what is asked of CUDA goes to the CPU
-        copy_half(source, self.folder)
+        copy_mount(source, self.folder)
         self._settle()
 
     def _settle(self) -> None:
@@ -148,8 +148,8 @@ def _no_input(prompt: object = "") -> str:
     raise EOFError("input() was called: nobody answers while grading")
 
 
-def copy_half(source: Path, target: Path) -> None:
-    """Copy a half to scratch; what is large, or past the first COPY_COUNT files, is linked."""
+def copy_mount(source: Path, target: Path) -> None:
+    """Copy a mount to scratch; what is large, or past the first COPY_COUNT files, is linked."""
     count = total = 0
     for folder, _, files in os.walk(source):
         here = target / Path(folder).relative_to(source)
@@ -167,9 +167,9 @@ def copy_half(source: Path, target: Path) -> None:
                 os.symlink(path, here / file)
 
 
-def describe(error: BaseException, half: Half) -> dict[str, Any]:
+def describe(error: BaseException, mount: Mount) -> dict[str, Any]:
     """The error frame for what a probe raised: kind, message, and where in the student's own files."""
-    folder = half.folder
+    folder = mount.folder
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _inside(frame.filename, folder)]
     places = [f"{_relative(f.filename, folder)}:{f.lineno} in {f.name}" for f in frames]
     if isinstance(error, SyntaxError) and error.filename and _inside(error.filename, folder):
@@ -221,9 +221,9 @@ def message_of(error: BaseException) -> str:
 
 
 @probe("about")
-def about(half: Half, params: dict[str, Any], arrays: dict[str, Any]) -> Result:
-    """What was done to make the half run here. Imports what an earlier process of the half may have imported."""
-    for name in half.lab.modules:
+def about(mount: Mount, params: dict[str, Any], arrays: dict[str, Any]) -> Result:
+    """What was done to make the mount run here. Imports what an earlier process of the mount may have imported."""
+    for name in mount.lab.modules:
         with suppress(BaseException):  # a row has told about it
-            half.module(name)
-    return {"remarks": list(half.remarks)}, {}
+            mount.module(name)
+    return {"remarks": list(mount.remarks)}, {}

@@ -1,18 +1,18 @@
-"""The worker's first process: limits itself, imports torch once, and forks a process for a half on request.
+"""The worker's first process: limits itself, imports torch once, and forks a process for a mount on request.
 
 Run as a script, with one argument, a JSON object:
     fd                   the socket to the grader
-    halves               name to folder
+    mounts               name to folder
     probes               a folder of modules that register probes
     modules, files       names of the lab's, see loading.Lab
-    work, sweep          the scratch folder of the halves, and folders to empty between their processes
-    limits, gpu          what a half may take
+    work, sweep          the scratch folder of the mounts, and folders to empty between their processes
+    limits, gpu          what a mount may take
     namespaced           whether there is a PID namespace of its own
     drop_uid             whether to become another user first
     user                 only where this process is a user of its own: its `uid`, the `filter` of system calls,
                          `shared` (folders in which others have files as well)
-A frame `{"half": name, "blocked": [modules]}` forks the half's process, which says `{"up": half}` and answers requests;
-when it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.
+A frame `{"mount": name, "blocked": [modules]}` forks the mount's process, which says `{"up": mount}` and answers
+requests; when it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def main(config: dict[str, Any]) -> None:
     sock.sendall(wire.encode({"ready": about}))
     while True:
         order, _ = wire.receive(sock, config["limits"]["answer_mib"] << 20)
-        if "half" in order:
-            code = run_half(lambda order=order: serve(sock, config, order), config)
+        if "mount" in order:
+            code = run_mount(lambda order=order: serve(sock, config, order), config)
             sock.sendall(wire.encode({"exit": code}))
-        elif "sync" in order:  # anything else is a request that the half's process did not live to read
+        elif "sync" in order:  # anything else is a request that the mount's process did not live to read
             sock.sendall(wire.encode(order))
 
 
@@ -84,8 +84,8 @@ def load_probes(probes: str) -> None:
             del sys.modules[name]
 
 
-def run_half(serve: Callable[[], None], config: dict[str, Any]) -> int:
-    """Fork a half's process, wait for its end, end what it left. Its exit code, or minus its signal."""
+def run_mount(serve: Callable[[], None], config: dict[str, Any]) -> int:
+    """Fork a mount's process, wait for its end, end what it left. Its exit code, or minus its signal."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:

@@ -22,7 +22,7 @@ class Blocked(Exception):
 
 
 def probe(name: str) -> Callable[[Probe], Probe]:
-    """Register `function(half, params, arrays) -> (data, tensors)` as what answers requests for `name`.
+    """Register `function(mount, params, arrays) -> (data, tensors)` as what answers requests for `name`.
 
     `params` is the request's JSON object, `arrays` its tensors (torch, on the CPU). `data` must be JSON;
     numbers may be numpy's or torch's. `tensors`: torch tensors or numpy arrays of any dtype but complex.

@@ -21,7 +21,7 @@ def become_harmless(config: dict[str, Any]) -> None:
     _set_limits(config["limits"])
     if config["namespaced"] or config.get("user"):
         show_own_folder(False)  # the student's processes cannot look into this one
-    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a half leaves behind becomes ours, to be ended
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a mount leaves behind becomes ours, to be ended
     end_with_parent()  # in a PID namespace bwrap sees to it as well
     if config.get("user"):
         _close_network(config["user"])

@@ -1,4 +1,4 @@
-"""The process of one half: answers requests one after the other."""
+"""The process of one mount: answers requests one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import safetensors.torch
 import torch
 import wire
-from loading import Half, Lab, describe
+from loading import Lab, Mount, describe
 from registry import PROBES
 from wire import MIB
 
@@ -22,15 +22,15 @@ NUMPY_DTYPES = {getattr(torch, name) for name in wire.DTYPES}
 
 
 def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) -> None:
-    """Say `{"up": half}`, then answer requests for `order["half"]` until the grader ends this process."""
-    name = order["half"]
+    """Say `{"up": mount}`, then answer requests for `order["mount"]` until the grader ends this process."""
+    name = order["mount"]
     os.setpgid(0, 0)
     process = os.getpid()
     sys.stdout.reconfigure(line_buffering=True)
     current = {"id": 0}
-    half = Half(
+    mount = Mount(
         name,
-        Path(config["halves"][name]),
+        Path(config["mounts"][name]),
         Path(config["work"], name),
         lambda note: sock.sendall(wire.encode(current | note)),
         frozenset(order["blocked"]),
@@ -40,7 +40,7 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) ->
     while True:
         request, blob = wire.receive(sock, REQUEST_CAP)
         current["id"] = request["id"]
-        frame = answer(half, request, blob, config["limits"]["answer_mib"] * MIB)
+        frame = answer(mount, request, blob, config["limits"]["answer_mib"] * MIB)
         if os.getpid() != process:  # a copy that the student's code forked and did not end
             os._exit(0)
         for stream in (sys.stdout, sys.stderr):
@@ -49,16 +49,16 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any]) ->
         sock.sendall(frame)
 
 
-def answer(half: Half, request: dict[str, Any], blob: bytes, cap: int) -> bytes:
+def answer(mount: Mount, request: dict[str, Any], blob: bytes, cap: int) -> bytes:
     """The frame that answers a request, whatever the probe does short of ending the process."""
     head = {"id": request["id"]}
     try:
-        half.seed(int(request["params"].get("seed", 0)))
+        mount.seed(int(request["params"].get("seed", 0)))
         arrays = safetensors.torch.load(blob) if blob else {}
-        data, tensors = PROBES[request["probe"]](half, request["params"], arrays)
+        data, tensors = PROBES[request["probe"]](mount, request["params"], arrays)
         return wire.encode(head | {"ok": True, "data": plain(data)}, _as_numpy(tensors, cap))
     except BaseException as error:  # the border: SystemExit and KeyboardInterrupt are the student's as well
-        return wire.encode(head | describe(error, half))
+        return wire.encode(head | describe(error, mount))
 
 
 def _as_numpy(tensors: dict[str, Any], cap: int) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from grader.errors import OK, UsageError
@@ -25,20 +26,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="when students see the rows: the wording of Gradescope (default: %(default)s)",
     )
     add("--autograder", type=Path, metavar="FILE.zip", help="write the ZIP that Gradescope takes as an autograder")
-    add(
-        "--time-limit",
-        type=int,
-        default=DEFAULT_LIMIT_S,
-        metavar="S",
-        help="seconds that the assignment's settings give the autograder (default: %(default)s)",
-    )
-    add("--policy", type=Path, metavar="FILE", help="with --autograder: a policy to grade by")
-    add(
-        "--pip-conf",
-        type=Path,
-        metavar="FILE",
-        help="with --autograder: a pip.conf to install by, such as for a package index with CPU builds of torch",
-    )
+    seconds = "seconds that the assignment's settings give the autograder (default: %(default)s)"
+    add("--time-limit", type=int, default=DEFAULT_LIMIT_S, metavar="S", help=seconds)
+    file = partial(add, type=Path, metavar="FILE")
+    file("--policy", help="with --autograder: a policy to grade by")
+    pip_conf = "a pip.conf to install by, such as for a package index with CPU builds of torch"
+    file("--pip-conf", help=f"with --autograder: {pip_conf}")
     add_gradebook(parser)
 
 

@@ -16,23 +16,26 @@ def _skip(diagnosis: str | None, steps: str, name: str = "", start: str = SKIP_S
     return skip(diagnosis, body=f"{start}for t in {steps}:\n    x = self.p_sample(x, t)\nx0_pred = x", name=name)
 
 
-JUMP = (
+DOWN = SKIP_START + "\nfor t in range(T - 1, -1, -k):\n"
+BY_HAND = (
     SKIP_START
     + """
 bars = self.var_scheduler.alphas_cumprod
 for t in range(T - 1, -1, -k):
     eps = self.network(x, torch.full((shape[0],), t))
+"""
+)
+JUMP = (
+    BY_HAND
+    + """\
     x0 = (x - (1 - bars[t]).sqrt() * eps) / bars[t].sqrt()
     x = x0 if t - k < 0 else bars[t - k].sqrt() * x0 + (1 - bars[t - k]).sqrt() * eps
 x0_pred = x
 """
 )
 RESPACED = (
-    SKIP_START
-    + """
-bars = self.var_scheduler.alphas_cumprod
-for t in range(T - 1, -1, -k):
-    eps = self.network(x, torch.full((shape[0],), t))
+    BY_HAND
+    + """\
     before = bars[t - k] if t >= k else torch.tensor(1.0)
     alpha = bars[t] / before
     x = (x - (1 - alpha) / (1 - bars[t]).sqrt() * eps) / alpha.sqrt()
@@ -55,22 +58,10 @@ MISTAKES: tuple[Case, ...] = (
     skip("skip-jumps", body=JUMP),
     skip("skip-jumps", body=RESPACED, name="respaced"),
     _skip("skip-start-not-noise", "range(T - 1, -1, -k)", start=SKIP_START.replace("torch.randn(", "torch.zeros(")),
+    skip("skip-result-dropped", body=f"{DOWN}    x0_pred = self.p_sample(x, t)\n"),
     skip(
         "skip-result-dropped",
-        body=SKIP_START
-        + """
-for t in range(T - 1, -1, -k):
-    x0_pred = self.p_sample(x, t)
-""",
-    ),
-    skip(
-        "skip-result-dropped",
-        body=SKIP_START
-        + """
-for t in range(T - 1, -1, -k):
-    x = self.p_sample(x, t)
-x0_pred = x.clamp(-1, 1)
-""",
+        body=f"{DOWN}    x = self.p_sample(x, t)\nx0_pred = x.clamp(-1, 1)\n",
         name="clamped-at-the-end",
     ),
 )

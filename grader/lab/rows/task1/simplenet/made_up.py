@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.judging.made_up import Case
+from grader.judging.made_up import Case, swapped
 from grader.lab.rows.task1.simplenet.styles import STYLES
 
 __all__ = ["MISTAKES", "STYLES"]
@@ -19,6 +19,12 @@ for i, layer in enumerate(self.layers):
     if i < len(self.layers) - 1:
         x = self.act(x)
 """
+LAYER_BY_LAYER = """
+        for layer in self.layers[:-1]:
+            x = self.act(layer(x, t))
+        x = self.layers[-1](x, t)
+    """
+LAST = "self.layers[-1](x, t)"
 
 
 def _case(style: str, diagnosis: str, points: float, init: str = LAYERS, forward: str = FORWARD) -> Case:
@@ -59,23 +65,13 @@ MISTAKES: tuple[Case, ...] = (
         "t-in-an-exponential",
         "network-not-finite",
         0.0,
-        forward="""
-        x = x + torch.exp(t.float()).reshape(-1, 1)
-        for layer in self.layers[:-1]:
-            x = self.act(layer(x, t))
-        x = self.layers[-1](x, t)
-    """,
+        forward="\n        x = x + torch.exp(t.float()).reshape(-1, 1)" + LAYER_BY_LAYER,
     ),
     _case(
         "log-of-t",
         "network-not-finite",
         0.0,
-        forward="""
-        x = x + torch.log(t.float())[:, None]
-        for layer in self.layers[:-1]:
-            x = self.act(layer(x, t))
-        x = self.layers[-1](x, t)
-    """,
+        forward="\n        x = x + torch.log(t.float())[:, None]" + LAYER_BY_LAYER,
     ),
     _case(
         "no-output-layer",
@@ -87,16 +83,7 @@ MISTAKES: tuple[Case, ...] = (
         self.act = nn.ReLU()
     """,
     ),
-    _case(
-        "squeezed",
-        "network-wrong-shape",
-        3.0,
-        forward="""
-        for layer in self.layers[:-1]:
-            x = self.act(layer(x, t))
-        x = self.layers[-1](x, t).squeeze()
-    """,
-    ),
+    _case("squeezed", "network-wrong-shape", 3.0, forward=swapped(LAYER_BY_LAYER, (LAST, f"{LAST}.squeeze()"))),
     _case(
         "time-ignored",
         "time-ignored",
@@ -155,11 +142,7 @@ MISTAKES: tuple[Case, ...] = (
         "tanh-at-the-end",
         "activation-at-the-end",
         3.0,
-        forward="""
-        for layer in self.layers[:-1]:
-            x = self.act(layer(x, t))
-        x = torch.tanh(self.layers[-1](x, t))
-    """,
+        forward=swapped(LAYER_BY_LAYER, (LAST, f"torch.tanh({LAST})")),
     ),
     _case(
         "sigmoid-at-the-end",
@@ -172,11 +155,6 @@ MISTAKES: tuple[Case, ...] = (
         "saturated-by-t",
         "network-does-not-learn",
         3.0,
-        forward="""
-        x = x + t.reshape(-1, 1)
-        for layer in self.layers[:-1]:
-            x = torch.tanh(layer(x, t))
-        x = self.layers[-1](x, t)
-    """,
+        forward="\n        x = x + t.reshape(-1, 1)" + swapped(LAYER_BY_LAYER, ("self.act(", "torch.tanh(")),
     ),
 )

@@ -13,6 +13,12 @@ ROW = "task2.add_noise"
 DRAW, RETURN = "eps = torch.randn_like(x_0)", "return x_t, eps"
 case, style = partial(mistake, ROW), partial(body, ROW)
 
+
+def _edited(diagnosis: str, points: float, old: str, new: str, name: str = "") -> Case:
+    """A mistake in what stands around the TODO block."""
+    return case(diagnosis, points, name=name, replace={SCHEDULER: [(old, new)]})
+
+
 MISTAKES: tuple[Case, ...] = (
     case(
         "lost-square-root",
@@ -136,21 +142,17 @@ MISTAKES: tuple[Case, ...] = (
         x_t = torch.sqrt(ab) * x_0 + torch.sqrt(1 - ab) * torch.randn_like(x_0)
     """,
     ),
-    case(
-        "noise-drawn-twice",
-        3.5,
-        name="noise-drawn-twice-at-the-end",
-        replace={SCHEDULER: [(RETURN, "return x_t, torch.randn_like(x_t)")]},
-    ),
-    case("noise-not-returned", 3.5, replace={SCHEDULER: [(RETURN, "return x_t")]}),
-    case("noise-shared-in-batch", 3.0, replace={SCHEDULER: [(DRAW, "eps = torch.randn_like(x_0[:1]).expand_as(x_0)")]}),
-    case(
+    _edited("noise-drawn-twice", 3.5, RETURN, "return x_t, torch.randn_like(x_t)", "noise-drawn-twice-at-the-end"),
+    _edited("noise-not-returned", 3.5, RETURN, "return x_t"),
+    _edited("noise-shared-in-batch", 3.0, DRAW, "eps = torch.randn_like(x_0[:1]).expand_as(x_0)"),
+    _edited(
         "noise-shared-in-batch",
         2.5,
-        name="noise-shared-in-batch-by-broadcast",
-        replace={SCHEDULER: [(DRAW, "eps = torch.randn(x_0.shape[1:], device=x_0.device)")]},
+        DRAW,
+        "eps = torch.randn(x_0.shape[1:], device=x_0.device)",
+        "noise-shared-in-batch-by-broadcast",
     ),
-    case("noise-not-gaussian", 3.0, replace={SCHEDULER: [(DRAW, "eps = torch.rand_like(x_0)")]}),
+    _edited("noise-not-gaussian", 3.0, DRAW, "eps = torch.rand_like(x_0)"),
     case(
         "inputs-changed-in-place",
         3.5,

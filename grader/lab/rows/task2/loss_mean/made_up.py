@@ -6,11 +6,12 @@ from functools import partial
 
 from grader.judging.made_up import Case, Style, before, body, mistake
 from grader.lab.files import SCHEDULER
-from grader.lab.shared.made_up import ABOVE_ADD_NOISE, ASK, DRAW_T, NOISED, START
+from grader.lab.shared.made_up import ABOVE_ADD_NOISE, ASK, DRAW_T, NOISED, START, wrong_loss
 from grader.records import Verdict
 
 ROW = "task2.loss_mean"
 case, style = partial(mistake, ROW), partial(body, ROW)
+_loss = partial(wrong_loss, ROW)
 TABLES = """
 s = self.var_scheduler
 view = (-1, 1, 1, 1)
@@ -32,56 +33,44 @@ LOOKED_UP = (
         a, b, bar = (s.lookup(table, t, x0) for table in (s.alphas, s.betas, s.alphas_cumprod))
 """
 )
+
+
+def _target(diagnosis: str, target: str, points: float = 1.5, name: str = "") -> Case:
+    """The network's mean compared with another one."""
+    return case(diagnosis, points, START + TABLES + target + MSE, name=name)
+
+
 MISTAKES: tuple[Case, ...] = (
-    case("noise-for-mean-target", 1.5, START + "loss = F.mse_loss(pred, eps)"),
-    case("x0-for-mean-target", 1.5, START + "loss = F.mse_loss(pred, x0)"),
-    case("xt-as-target", 1.5, START + "loss = F.mse_loss(pred, x_t)"),
-    case(
+    _loss("noise-for-mean-target", "F.mse_loss(pred, eps)"),
+    _loss("x0-for-mean-target", "F.mse_loss(pred, x0)"),
+    _loss("xt-as-target", "F.mse_loss(pred, x_t)"),
+    _target(
         "loss-clamped-alpha-bar-at-t0",
+        "\nab_prev = s.alphas_cumprod[torch.clamp(t - 1, min=0)].view(view)\n" + POSTERIOR,
         3.5,
-        START
-        + TABLES
-        + """
-ab_prev = s.alphas_cumprod[torch.clamp(t - 1, min=0)].view(view)
-"""
-        + POSTERIOR
-        + MSE,
     ),
-    case(
+    _target(
         "loss-clamped-alpha-bar-at-t0",
+        "ab_prev = s.alphas_cumprod[t - 1].view(view)\n" + POSTERIOR,
         3.5,
-        START + TABLES + "ab_prev = s.alphas_cumprod[t - 1].view(view)\n" + POSTERIOR + MSE,
         name="loss-clamped-alpha-bar-at-t0-wrapped",
     ),
-    case(
+    _target(
         "loss-posterior-weights-swapped",
-        1.5,
-        START
-        + TABLES
-        + """
-target = ab_prev.sqrt() * b / (1 - ab) * x_t + a.sqrt() * (1 - ab_prev) / (1 - ab) * x0
-"""
-        + MSE,
+        "\ntarget = ab_prev.sqrt() * b / (1 - ab) * x_t + a.sqrt() * (1 - ab_prev) / (1 - ab) * x0\n",
     ),
-    case("loss-posterior-not-shifted", 1.5, START + TABLES + "ab_prev = ab\n" + POSTERIOR + MSE),
-    case(
+    _target("loss-posterior-not-shifted", "ab_prev = ab\n" + POSTERIOR),
+    _target(
         "loss-posterior-lost-square-root",
-        1.5,
-        START
-        + TABLES
-        + """
-target = ab_prev * b / (1 - ab) * x0 + a * (1 - ab_prev) / (1 - ab) * x_t
-"""
-        + MSE,
+        "\ntarget = ab_prev * b / (1 - ab) * x0 + a * (1 - ab_prev) / (1 - ab) * x_t\n",
     ),
-    case(
+    _target(
         "loss-posterior-lost-square-root",
-        1.5,
-        START + TABLES + EQ11.replace("(1 - ab).sqrt()", "(1 - ab)") + MSE,
+        EQ11.replace("(1 - ab).sqrt()", "(1 - ab)"),
         name="loss-posterior-lost-square-root-of-noise",
     ),
-    case("loss-alpha-for-alpha-bar", 1.5, START + TABLES + EQ11.replace("1 - ab", "1 - a") + MSE),
-    case("loss-noise-drawn-twice", 1.5, START + TABLES + "eps = torch.randn_like(x0)\n" + EQ11 + MSE),
+    _target("loss-alpha-for-alpha-bar", EQ11.replace("1 - ab", "1 - a")),
+    _target("loss-noise-drawn-twice", "eps = torch.randn_like(x0)\n" + EQ11),
     case("network-sees-x0", 1.5, START.replace("network(x_t", "network(x0") + TABLES + POSTERIOR + MSE),
     case("network-sees-noise", 1.5, START.replace("network(x_t", "network(eps") + TABLES + EQ11 + MSE),
     case("sum-for-mean", 1.5, START + TABLES + POSTERIOR + "loss = (pred - target).pow(2).sum()"),

@@ -6,11 +6,12 @@ from functools import partial
 
 from grader.judging.made_up import Case, Style, before, body, mistake
 from grader.lab.files import MODEL
-from grader.lab.shared.made_up import ASK, DRAW_T, NOISED, NUMPY_MODEL, START
+from grader.lab.shared.made_up import ASK, DRAW_T, NOISED, NUMPY_MODEL, START, wrong_loss
 from grader.records import Verdict
 
 ROW = "task2.loss_noise"
 case, style = partial(mistake, ROW), partial(body, ROW)
+_loss = partial(wrong_loss, ROW)
 
 
 def _drawn(t: str) -> str:
@@ -19,9 +20,9 @@ def _drawn(t: str) -> str:
 
 
 MISTAKES: tuple[Case, ...] = (
-    case("x0-for-noise-target", 1.5, START + "loss = F.mse_loss(pred, x0)"),
-    case("xt-as-target", 1.5, START + "loss = ((pred - x_t) ** 2).mean()"),
-    case("loss-noise-drawn-twice", 1.5, START + "loss = F.mse_loss(pred, torch.randn_like(x0))"),
+    _loss("x0-for-noise-target", "F.mse_loss(pred, x0)"),
+    _loss("xt-as-target", "((pred - x_t) ** 2).mean()"),
+    _loss("loss-noise-drawn-twice", "F.mse_loss(pred, torch.randn_like(x0))"),
     case(
         "loss-noise-drawn-twice",
         1.5,
@@ -45,13 +46,13 @@ x_t, _ = self.var_scheduler.add_noise(x0, t, eps)
         + ASK
         + "loss = F.mse_loss(pred, eps)",
     ),
-    case("sum-for-mean", 1.5, START + "loss = F.mse_loss(pred, eps, reduction='sum')"),
-    case("absolute-error", 1.5, START + "loss = F.l1_loss(pred, eps)"),
-    case("root-of-the-error", 1.5, START + "loss = torch.sqrt(F.mse_loss(pred, eps))"),
-    case("loss-scaled", 1.5, START + "loss = 0.5 * F.mse_loss(pred, eps)"),
-    case("loss-not-reduced", 1.0, START + "loss = (eps - pred) ** 2"),
+    _loss("sum-for-mean", "F.mse_loss(pred, eps, reduction='sum')"),
+    _loss("absolute-error", "F.l1_loss(pred, eps)"),
+    _loss("root-of-the-error", "torch.sqrt(F.mse_loss(pred, eps))"),
+    _loss("loss-scaled", "0.5 * F.mse_loss(pred, eps)"),
+    _loss("loss-not-reduced", "(eps - pred) ** 2", 1.0),
     case("network-not-called", 0.0, DRAW_T + NOISED + "loss = F.mse_loss(x_t, eps)"),
-    case("loss-without-gradient", 2.5, START + "loss = F.mse_loss(pred.detach(), eps)"),
+    _loss("loss-without-gradient", "F.mse_loss(pred.detach(), eps)", 2.5),
     case(
         "other-t-for-network",
         2.0,

@@ -5,19 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 from grader.judging.made_up import Case, Style, body, mistake
-from grader.lab.shared.made_up import ASK, DRAW_T, NOISED, START
+from grader.lab.shared.made_up import ASK, DRAW_T, NOISED, wrong_loss
 from grader.records import Verdict
 
 ROW = "task2.loss_x0"
 case, style = partial(mistake, ROW), partial(body, ROW)
+_loss = partial(wrong_loss, ROW)
 MISTAKES: tuple[Case, ...] = (
-    case("noise-for-x0-target", 1.5, START + "loss = F.mse_loss(pred, eps)"),
-    case("xt-as-target", 1.5, START + "loss = F.mse_loss(pred, x_t)"),
+    _loss("noise-for-x0-target", "F.mse_loss(pred, eps)"),
+    _loss("xt-as-target", "F.mse_loss(pred, x_t)"),
     case("network-sees-noise", 1.5, DRAW_T + NOISED + ASK.replace("x_t", "eps") + "loss = F.mse_loss(pred, x0)"),
-    case("sum-for-mean", 1.5, START + "loss = ((pred - x0) ** 2).sum(dim=[1, 2, 3]).mean()"),
-    case("root-of-the-error", 1.5, START + "loss = torch.norm((pred - x0).flatten(1), dim=1).mean()"),
-    case("error-not-squared", 1.5, START + "loss = (x0 - pred).mean()"),
-    case("loss-scaled", 1.5, START + "loss = 2 * (pred - x0).square().mean()"),
+    _loss("sum-for-mean", "((pred - x0) ** 2).sum(dim=[1, 2, 3]).mean()"),
+    _loss("root-of-the-error", "torch.norm((pred - x0).flatten(1), dim=1).mean()"),
+    _loss("error-not-squared", "(x0 - pred).mean()"),
+    _loss("loss-scaled", "2 * (pred - x0).square().mean()"),
     case(
         "loss-without-gradient",
         2.5,

@@ -16,27 +16,26 @@ BARE = {SCHEDULER: without_given_t(ROW)}  # t as it comes, as in editions whose 
 case, style = partial(mistake, ROW), partial(body, ROW)
 
 
+def _mean(diagnosis: str, mean: str, points: float = 1.5) -> Case:
+    """Another mean, with the right noise."""
+    return case(diagnosis, points, f"{TABLES}mean = {mean}\n{NOISE}")
+
+
 def _spread(sigma: str, tables: str = TABLES + CLAMPED) -> str:
     """step_predict_noise with the right mean and another standard deviation, without noise at t = 0."""
     return tables + EQ11 + f"z = torch.randn_like(x_t) * (t > 0).view(-1, 1, 1, 1)\nsample_prev = mean + {sigma} * z\n"
 
 
 MISTAKES: tuple[Case, ...] = (
-    case("one-over-alpha", 1.5, TABLES + "mean = 1 / a * (x_t - b / (1 - ab).sqrt() * eps_theta)\n" + NOISE),
-    case("scale-left-out", 1.5, TABLES + "mean = x_t - b / (1 - ab).sqrt() * eps_theta\n" + NOISE),
-    case("step-lost-square-root", 1.5, TABLES + "mean = (x_t - b / (1 - ab) * eps_theta) / a.sqrt()\n" + NOISE),
+    _mean("one-over-alpha", "1 / a * (x_t - b / (1 - ab).sqrt() * eps_theta)"),
+    _mean("scale-left-out", "x_t - b / (1 - ab).sqrt() * eps_theta"),
+    _mean("step-lost-square-root", "(x_t - b / (1 - ab) * eps_theta) / a.sqrt()"),
     case(
         "step-alpha-for-alpha-bar",
         2.5,
-        TABLES
-        + """
-mean = (x_t - (1 - a) / torch.sqrt(1 - a) * eps_theta) / torch.sqrt(a)
-"""
-        + NOISE,
+        TABLES + "\nmean = (x_t - (1 - a) / torch.sqrt(1 - a) * eps_theta) / torch.sqrt(a)\n" + NOISE,
     ),
-    case(
-        "step-alpha-bar-for-alpha", 2.5, TABLES + "mean = (x_t - b / (1 - ab) ** .5 * eps_theta) * ab ** -.5\n" + NOISE
-    ),
+    _mean("step-alpha-bar-for-alpha", "(x_t - b / (1 - ab) ** .5 * eps_theta) * ab ** -.5", 2.5),
     case(
         "alphas-and-betas-swapped",
         1.5,
@@ -47,9 +46,9 @@ ab = self.lookup(self.alphas_cumprod, t, x_t)
         + EQ11
         + NOISE,
     ),
-    case("noise-added-back", 1.5, TABLES + "mean = (x_t + b / (1 - ab).sqrt() * eps_theta) / a.sqrt()\n" + NOISE),
-    case("all-noise-at-once", 2.5, TABLES + "mean = (x_t - (1 - ab).sqrt() * eps_theta) / ab.sqrt()\n" + NOISE),
-    case("bracket-closed-early", 1.5, TABLES + "mean = a ** -0.5 * (x_t - b / (1 - ab) ** 0.5) * eps_theta\n" + NOISE),
+    _mean("noise-added-back", "(x_t + b / (1 - ab).sqrt() * eps_theta) / a.sqrt()"),
+    _mean("all-noise-at-once", "(x_t - (1 - ab).sqrt() * eps_theta) / ab.sqrt()", 2.5),
+    _mean("bracket-closed-early", "a ** -0.5 * (x_t - b / (1 - ab) ** 0.5) * eps_theta"),
     case(
         "noise-treated-as-x0",
         1.5,

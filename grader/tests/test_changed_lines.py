@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from grader.submission.changed_lines import edits_outside_todos
+from grader.submission.changed_lines import changes_outside_todos
 
 RELEASED = '''"""A file of the lab."""
 import torch
@@ -49,7 +49,7 @@ def remarks(tmp_path):
             (tmp_path / folder).mkdir()
             for name, content in files.items():
                 (tmp_path / folder / f"{name}.py").write_text(content, encoding="utf-8", newline="")
-        return edits_outside_todos(tmp_path / "submitted", tmp_path / "released")
+        return changes_outside_todos(tmp_path / "submitted", tmp_path / "released")
 
     return run
 
@@ -110,7 +110,7 @@ def test_another_edition(remarks):
 def test_extra_and_missing_files(remarks, tmp_path):
     assert remarks(SOLVED, helper="x = 1", 自己的="") == ["extra file helper.py", "extra file 自己的.py"]
     (tmp_path / "submitted" / "ddpm.py").unlink()
-    assert edits_outside_todos(tmp_path / "submitted", tmp_path / "released")[0] == "ddpm.py is missing"
+    assert changes_outside_todos(tmp_path / "submitted", tmp_path / "released")[0] == "ddpm.py is missing"
 
 
 def test_files_in_folders_are_compared_and_a_folder_that_is_gone_is_one_remark(tmp_path):
@@ -119,11 +119,11 @@ def test_files_in_folders_are_compared_and_a_folder_that_is_gone_is_one_remark(t
         for name in ("a", "b"):
             (tmp_path / half / "engine" / f"{name}.py").write_text("x = 1\ny = 2\nz = 3\n")
     (tmp_path / "submitted" / "engine" / "a.py").write_text("x = 1\ny = 7\nz = 3\n")
-    assert edits_outside_todos(tmp_path / "submitted", tmp_path / "released") == [
+    assert changes_outside_todos(tmp_path / "submitted", tmp_path / "released") == [
         "engine/a.py: 1 line changed outside the TODO regions, first at line 2: `y = 7`"
     ]
     shutil.rmtree(tmp_path / "submitted" / "engine")
-    assert edits_outside_todos(tmp_path / "submitted", tmp_path / "released") == ["engine/ is missing"]
+    assert changes_outside_todos(tmp_path / "submitted", tmp_path / "released") == ["engine/ is missing"]
 
 
 def test_number_and_length_are_limited(remarks):
