@@ -22,6 +22,7 @@ from grader.tools.gpu import command, machine, record
 from grader.tools.gpu.parts import PARTS, speed, tests, train
 from grader.tools.gpu.record import Outcome, Part
 from grader.tools.gpu.running import go_on, run_part, run_parts
+from grader.tools.gpu.scripts import ScriptFailed, run_script
 from grader.tools.gpu.session import Session, Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -295,6 +296,15 @@ def test_any_folder_of_images_will_do_for_the_training(tmp_path, monkeypatch):
     (tmp_path / "none").mkdir()
     with pytest.raises(FileNotFoundError, match="no images in"):
         train.laid_out(str(tmp_path / "none"), tmp_path / "d", 5)
+
+
+def test_a_script_of_the_lab_that_fails_or_takes_too_long_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(ScriptFailed, match=r"train\.py ended with 2: .*--image_size: invalid int value: 'wide'"):
+        run_script(tmp_path, "train.py", {"small": True, "image_size": "wide"})
+    began = time.monotonic()
+    with pytest.raises(ScriptFailed, match=r"^train\.py was stopped after 0 s"):
+        run_script(tmp_path, "train.py", {"data_dir": tmp_path}, timeout_s=0.2)
+    assert time.monotonic() - began < 60
 
 
 def test_the_samples_are_a_picture(tmp_path):
