@@ -8,12 +8,8 @@ from charset_normalizer import from_bytes
 from grader.lab import LAB
 from grader.submission.encodings import guess
 
-TRADITIONAL = (
-    "計算雜訊的標準差 反向過程的平均值 隨機抽樣時間步 損失函數使用均方誤差 不要忘記最後一步沒有雜訊"
-)
-SIMPLIFIED = (
-    "计算噪声的标准差 反向过程的平均值 随机抽样时间步 损失函数使用均方误差 不要忘记最后一步没有噪声"
-)
+TRADITIONAL = "計算雜訊的標準差 反向過程的平均值 隨機抽樣時間步 損失函數使用均方誤差 不要忘記最後一步沒有雜訊"
+SIMPLIFIED = "计算噪声的标准差 反向过程的平均值 随机抽样时间步 损失函数使用均方误差 不要忘记最后一步没有噪声"
 SAME = {"big5": "cp950", "big5hkscs": "cp950", "gbk": "gb18030", "gb2312": "gb18030", "cp936": "gb18030"}
 
 
