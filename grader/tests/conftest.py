@@ -27,7 +27,7 @@ FIRST = (
     "test_sandbox",
     "test_sandbox_user",
     "test_installation",
-    "test_run",
+    "test_class_run",
     "test_export_autograder",
     "test_training",
     "test_artifacts",

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from grader.lab import LAB
-from grader.submission import archive
-from grader.submission import unpack as intake
+from grader.submission import archive, unpack
 from grader.submission.encodings import guess, recode
 from grader.submission.unpack import Unreadable, stage, submission_id
 
@@ -304,7 +303,7 @@ def test_links_of_a_folder_are_not_followed(tmp_path, staged):
 
 
 def test_large_files_that_are_not_code_are_left_out(tmp_path, staged, monkeypatch):
-    monkeypatch.setattr(intake, "MAX_FILE", 1000)
+    monkeypatch.setattr(unpack, "MAX_FILE", 1000)
     found = staged(zipped(tmp_path / "x_lab1.zip", FILES | {"last.ckpt": bytes(2000)}))
     assert not (found.root / "last.ckpt").exists()
     assert found.remarks == ["left out 'last.ckpt' (0 MiB): too large"]
@@ -317,9 +316,9 @@ def test_many_files_over_the_total_leave_out_the_largest(tmp_path, staged):
     for number in range(6):
         with (folder / f"{number}.bin").open("wb") as file:
             file.truncate((190 + number) * archive.MIB)
-    staging = intake.Staging(tmp_path)
+    staging = unpack.Staging(tmp_path)
     with archive.Archive(folder) as source:
-        kept = intake._affordable(source.entries(), staging)
+        kept = unpack._affordable(source.entries(), staging)
     assert {entry.name for entry in kept} == set(FILES) | {f"{n}.bin" for n in range(5)}
     assert staging.remarks == ["left out '5.bin' (195 MiB): too large"]
 
