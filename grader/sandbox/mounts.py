@@ -100,7 +100,8 @@ def _python(folders: list[Path]) -> Iterator[str]:
     for folder in empty:  # after what may have to be mounted inside, a virtual environment in a repository
         yield from ("--remount-ro", str(folder))
     for file in telltale_files():
-        yield from ("--ro-bind", "/dev/null", str(file))
+        if _covered(file, shown):
+            yield from ("--ro-bind", "/dev/null", str(file))
 
 
 def _top(folder: Path) -> Path | None:
