@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,3 +87,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if late:
         files = ", ".join(f"{count} of {file}" for file, count in sorted(late.items()))
         terminalreporter.write_line(f"NOT REACHED, as {LATE}: {late.total()} tests ({files})", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def empty_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite gradebook as nbgrader makes it, which takes seconds: to be copied to where one is wanted."""
+    from grader.desk.course import Course
+    from grader.desk.gradebook import opened
+    from grader.lab import LAB
+
+    course = Course.of(tmp_path_factory.mktemp("empty"), None, LAB)
+    course.prepare()
+    with opened(course):
+        pass
+    return course.root / "gradebook.db"

@@ -23,6 +23,9 @@ def result_of(out, name):
     return json.loads((out / name / "result.json").read_text(encoding="utf-8"))
 
 
+pytestmark = pytest.mark.xdist_group("cli")  # the class is graded once
+
+
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """The solved lab as a ZIP, a truncated ZIP and the untouched release, graded in one run with seed 7."""
@@ -209,6 +212,7 @@ def test_a_fault_of_the_grader_costs_no_marks(tmp_path, monkeypatch):
     assert "ZeroDivisionError: a bug of ours" in (out / "solved" / "grader_error.log").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
     paths = [str(build(tmp_path / f"41255100{n}")) for n in range(4)]
     out = tmp_path / "out"
