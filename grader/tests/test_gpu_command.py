@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -299,7 +298,6 @@ def test_any_folder_of_images_will_do_for_the_training(tmp_path, monkeypatch):
 def test_a_script_of_the_lab_that_fails_or_takes_too_long_is_an_error_that_says_so(tmp_path):
     with pytest.raises(ScriptFailed, match=r"train\.py ended with 2: .*--image_size: invalid int value: 'wide'"):
         run_script(tmp_path, "train.py", {"small": True, "image_size": "wide"})
-    began = time.monotonic()
     with pytest.raises(ScriptFailed, match=r"^train\.py was stopped after 0 s"):
         run_script(tmp_path, "train.py", {"data_dir": tmp_path}, timeout_s=0.2)
 
