@@ -83,12 +83,20 @@ def packs() -> tuple[tuple[Case, ...], ...]:
     found: list[list[Case]] = []
     for case in sorted((*mistakes(), *mistakes(RowKind.COMPANION)), key=edits):
         for pack in found:
-            if all(case.row != other.row for other in pack) and fit([*pack, case]):
+            apart = all(case.row != other.row and not calls(case, other) and not calls(other, case) for other in pack)
+            if apart and fit([*pack, case]):
                 pack.append(case)
                 break
         else:
             found.append([case])
     return tuple(map(tuple, found))
+
+
+def calls(case: Case, other: Case) -> bool:
+    """Whether a case calls the method that is wrong in another one; loops and losses meet stand-ins in its place."""
+    half, _, name = (other.row or "").partition(".")
+    own = [text for row, text in case.bodies.items() if row.startswith(f"{half}.step")]
+    return any(f"self.{name}(" in text for text in own)
 
 
 def edits(case: Case) -> bool:

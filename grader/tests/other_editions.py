@@ -5,6 +5,7 @@ from __future__ import annotations
 from grader.judging.made_up import Pairs, before
 from grader.lab.files import DDPM, MODEL, SCHEDULER
 from grader.lab.shared.made_up import without_given_t
+from grader.lab.shared.reverse_made_up import END_OF_INIT, SIGMAS
 
 CUDA_BODIES = {
     "task1.simplenet": """
@@ -50,7 +51,10 @@ CUDA_BODIES = {
         """,
 }
 CUDA_REPLACE: dict[str, Pairs] = {
-    SCHEDULER: [("eps = torch.randn_like(x_0)\n", "eps = torch.randn(x_0.shape, device='cuda')\n")],
+    SCHEDULER: [
+        ("eps = torch.randn_like(x_0)\n", "eps = torch.randn(x_0.shape, device='cuda')\n"),
+        (END_OF_INIT, END_OF_INIT + SIGMAS),
+    ],
     DDPM: [("noise = torch.randn_like(x0)\n\n", "noise = torch.randn(x0.shape).to('cuda')\n\n")],
 }
 
@@ -168,6 +172,7 @@ HELPER_REPLACE = before(DDPM, "import torch.nn.functional as F\n", "import utils
     "import torch.nn.functional as F\n",
     "from loading import blend\nfrom my_math import add_sigma\n",
 )
+HELPER_REPLACE[SCHEDULER].append((END_OF_INIT, END_OF_INIT + SIGMAS))
 
 # `step` makes (B,) of every t, and the methods that it calls take nothing else.
 IN_STEP_REPLACE: dict[str, Pairs] = {
