@@ -6,6 +6,7 @@ The rows of a submission are judged apart from each other, so that one submissio
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterable
 from functools import cache
@@ -92,11 +93,16 @@ def packs() -> tuple[tuple[Case, ...], ...]:
     return tuple(map(tuple, found))
 
 
+STOOD_IN = "p_sample"  # whoever calls this one meets a stand-in
+ON_STAND_INS = re.compile(r"\w+\.(compute_loss|loss_\w+)")  # rows that meet stand-ins for whatever they call
+
+
 def calls(case: Case, other: Case) -> bool:
-    """Whether a case calls the method that is wrong in another one; loops and losses meet stand-ins in its place."""
-    half, _, name = (other.row or "").partition(".")
-    own = [text for row, text in case.bodies.items() if row.startswith(f"{half}.step")]
-    return any(f"self.{name}(" in text for text in own)
+    """Whether a case calls the method that is wrong in another one: its row would then tell of both mistakes."""
+    name = (other.row or "").partition(".")[2]
+    if name == STOOD_IN or ON_STAND_INS.fullmatch(case.row or ""):
+        return False
+    return any(re.search(rf"\.{name}\(", text) for text in case.bodies.values())
 
 
 def edits(case: Case) -> bool:
