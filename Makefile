@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
+# A file stays in one process: its tests share fixtures that take seconds.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 REPORT := -q --durations=10
 
 .PHONY: setup sandbox demo test test-all lint release benchmark stability gpu clean

@@ -34,7 +34,6 @@ FIRST = (
     "test_artifacts",
     "test_stability",
 )
-APART = frozenset({"test_misconceptions", "test_packed"})  # no costly fixture of a module: any process takes any test
 LATE = "the minutes were up"
 BEGAN = time.monotonic()
 
@@ -65,12 +64,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order by worth; with pytest-xdist a file's tests, which share fixtures, stay in one process."""
+    """Order by worth."""
     places = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
-    for item in items:
-        if item.path.stem not in APART and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(tryfirst=True)

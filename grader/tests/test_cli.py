@@ -23,9 +23,6 @@ def result_of(out, name):
     return json.loads((out / name / "result.json").read_text(encoding="utf-8"))
 
 
-pytestmark = pytest.mark.xdist_group("cli")  # the class is graded once
-
-
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """The solved lab as a ZIP, a truncated ZIP and the untouched release, graded in one run with seed 7."""

@@ -9,8 +9,6 @@ from grader.tests import hostile, messy
 from grader.tests.class_run import CODE_ROWS, account, rows_of
 from grader.tools.builder import build
 
-pytestmark = pytest.mark.xdist_group("messy")  # each class is graded once
-
 
 def grade(paths, out, *options):
     """(exit code, {id: result.json}) of one run."""
