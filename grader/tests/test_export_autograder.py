@@ -407,7 +407,7 @@ def test_setup_finds_python_and_installs_what_is_listed(layout, tmp_path):
     fake = f'#!/bin/sh\necho "$@" >> {log}\n'
     (tools / "apt-get").write_text(fake)
     (tools / "python3").write_text(
-        f'#!/bin/sh\nif [ "$1" = -c ]; then exec '{sys.executable}' "$@"; fi\necho "$@" >> {log}\nmkdir -p "$3/bin"\n'
+        f'#!/bin/sh\nif [ "$1" = -c ]; then exec "{sys.executable}" "$@"; fi\necho "$@" >> {log}\nmkdir -p "$3/bin"\n'
         f'printf \'#!/bin/sh\\necho "$PIP_CONFIG_FILE" "$@" >> {log}\\n\' > "$3/bin/python"\n'
         'chmod +x "$3/bin/python"\n'
     )
