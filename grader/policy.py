@@ -29,6 +29,8 @@ class Limits(Section):
     probe_s: Seconds
     cpu_s: Count
     submission_s: Seconds
+    wall_s: Seconds
+    grader_mib: Annotated[int, Field(ge=512, le=10**7)]
     memory_mib: Annotated[int, Field(ge=512, le=10**7)]
     total_memory_mib: Annotated[int, Field(ge=512, le=10**7)]
     processes: Annotated[int, Field(ge=2, le=100_000)]

@@ -18,7 +18,7 @@ from grader.running.grading import Order, judge_row
 from grader.sandbox import Sandbox, SandboxKind
 from grader.tools.builder import build
 
-HOURS = {"submission_s": 36_000, "cpu_s": 36_000}  # for one worker that serves a whole session
+HOURS = {"submission_s": 36_000, "wall_s": 36_000, "cpu_s": 36_000}  # for one worker that serves a whole session
 # After these a sandbox remembers which modules not to import again, which are another submission's by then.
 MEMORABLE = frozenset({Verdict.TIMEOUT, Verdict.OUT_OF_MEMORY, Verdict.CRASHED})
 

@@ -59,7 +59,7 @@ def networks() -> dict[str, Case]:
 
 def read(case: Case, seeds: Sequence[int]) -> Iterator[Reading]:
     """Train and sample one network under each seed."""
-    limits = LAB.policy().limits.model_copy(update={"submission_s": 1e6, "cpu_s": 10**6})
+    limits = LAB.policy().limits.model_copy(update={"submission_s": 1e6, "wall_s": 1e6, "cpu_s": 10**6})
     with tempfile.TemporaryDirectory(prefix="ddpm-calibration-") as scratch, ExitStack() as stack:
 
         def opened(name: str, more: dict[str, str]) -> Sandbox:

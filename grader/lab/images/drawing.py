@@ -50,6 +50,7 @@ class Machine:
         return self.policy.limits.model_copy(
             update={
                 "submission_s": seconds + SLACK_S,
+                "wall_s": 3 * (seconds + SLACK_S),
                 "cpu_s": cpu,
                 "memory_mib": runs.memory_mib,
                 "total_memory_mib": runs.memory_mib,
