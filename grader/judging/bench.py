@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from grader.judging.border import Answer, Expects, held
 from grader.judging.comparison import Arrays
 from grader.records import Check, Verdict
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import Answer as RawAnswer
+from grader.sandbox import ProbeFailure
 
 PATIENCE = 2  # timeouts of one row; a function may hang at one t alone
 
@@ -21,7 +23,7 @@ class Asks(Protocol):
 
     def call(
         self, half: str, probe: str, params: dict[str, Any], arrays: Arrays, timeout_s: float | None = None
-    ) -> Answer: ...
+    ) -> RawAnswer: ...
 
     def renew(self) -> None: ...
 
@@ -37,9 +39,15 @@ class Bench:
     hung: list[ProbeFailure] = field(default_factory=list)
 
     def ask(
-        self, probe: str, params: dict[str, Any], arrays: Arrays | None = None, timeout_s: float | None = None
+        self,
+        probe: str,
+        params: dict[str, Any],
+        arrays: Arrays | None = None,
+        timeout_s: float | None = None,
+        *,
+        expects: Expects,
     ) -> Answer:
-        """The raw answer of a probe. Raises ProbeFailure where the student's code gave none.
+        """The answer of a probe, held to what is expected. Raises ProbeFailure where the student's code gave none.
 
         Code that hung PATIENCE times is not asked again: its row must not use up the time of the other rows.
         """
@@ -47,7 +55,7 @@ class Bench:
             last = self.hung[-1]
             raise ProbeFailure(last.verdict, last.message, last.where)
         try:
-            return self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s)
+            return held(self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s), expects)
         except ProbeFailure as failure:
             if failure.verdict is Verdict.TIMEOUT:
                 self.hung.append(failure)

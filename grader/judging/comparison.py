@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from grader.finding import Finding
 
 if TYPE_CHECKING:
-    from grader.sandbox import Answer
+    from grader.judging.border import Answer
 
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
@@ -28,6 +28,9 @@ def take(answer: Answer, name: str, shape: tuple[int, ...], checked: str) -> tup
     """Tensor `name` of an answer in float64: (tensor, None), or (None, what is wrong with its form)."""
     value = answer.arrays.get(name)
     if value is None:
+        misfit = answer.misfits.get(name)
+        if misfit:
+            return None, Finding(checked, misfit.expected, misfit.got)
         return None, Finding(checked, f"a tensor of shape {shape}", "none")
     wrong = misformed(value, shape, checked)
     return (None, wrong) if wrong else (value.astype(np.float64), None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from grader.judging.border import Answer
 from grader.records import Check, Finding, Verdict
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
 
 def judged(check_id: str, maximum: float, judge: Callable[[], Finding | None]) -> Check:

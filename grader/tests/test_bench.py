@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from grader.judging.bench import Bench
+from grader.judging.border import Expects
 from grader.lab import LAB
 from grader.records import Verdict
 from grader.sandbox import Answer, ProbeFailure
@@ -28,7 +29,7 @@ def test_code_that_hangs_twice_in_a_row_of_the_rubric_is_not_asked_again():
     verdicts = []
     for t in (0, 3, 1, 2, 3):
         try:
-            bench.ask("p_sample", {"t": t})
+            bench.ask("p_sample", {"t": t}, expects=Expects())
             verdicts.append(Verdict.PASSED)
         except ProbeFailure as failure:
             verdicts.append(failure.verdict)
@@ -36,4 +37,4 @@ def test_code_that_hangs_twice_in_a_row_of_the_rubric_is_not_asked_again():
     assert verdicts == [hung, Verdict.PASSED, hung, hung, hung]
     assert sandbox.asked == [0, 3, 1]
     with pytest.raises(ProbeFailure, match="did not answer within 20 s"):
-        bench.ask("p_sample", {"t": 3})
+        bench.ask("p_sample", {"t": 3}, expects=Expects())

@@ -1,6 +1,6 @@
 """A loop over reverse steps: where it starts, the order of t, what goes from one step into the next, what comes back.
 
-The step is a stand-in, x -> GAIN x + offset[t], which records what it is shown. A loop that has the step written into
+The step is a stand-in, x -> gain x + offset[t], which records what it is shown. A loop that has the step written into
 it never calls the stand-in: it is known by what its network was shown.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from itertools import takewhile
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from grader.judging.bench import Bench
 from grader.judging.comparison import ATOL, Array, off
 
-GAIN = 0.75
 PAST_T = 3  # entries of the offset table beyond T, for loops that run over
+Calls = Annotated[list[Annotated[list[float], Field(min_length=2, max_length=2)]], Field(max_length=20_000)]
 Slack = Callable[[int], float]  # how far the state after step k may be from what step k gives
 
 
@@ -43,10 +45,12 @@ class Chain:
     def start(self) -> Array | None:
         return self.states[0] if self.states else None
 
-    def after_stand_in(self, offset: NDArray[Any]) -> list[Array]:
-        """What the stand-in gave in each step, recomputed."""
+    def after_stand_in(self, gain: float, offset: NDArray[Any]) -> list[Array]:
+        """What the stand-in gave in each step, recomputed; nothing for what it cannot have been given."""
         return [
-            GAIN * x + offset[nearest_index(t, len(offset))].astype(float)
+            gain * x + offset[nearest_index(t, len(offset))].astype(float)
+            if x.ndim and x.shape[-1] == offset.shape[1]
+            else np.empty(0)
             for x, t in zip(self.states, self.ts, strict=False)
         ]
 
@@ -77,19 +81,30 @@ def offset_table(bench: Bench, T: int, features: int) -> NDArray[np.float32]:
     return offset
 
 
+def draw_gain(bench: Bench) -> float:
+    """Of the stand-in: below 1, so that a chain of any length stays small."""
+    return float(bench.rng.uniform(0.65, 0.85))
+
+
 def of_stand_in(arrays: Mapping[str, NDArray[Any]], calls: Sequence[Sequence[float]], of: str = "") -> Chain:
     """The chain that the stand-in saw. calls: least and largest t of each; of: which loop of several, such as ".3"."""
     ts = [low if low == high else float("nan") for low, high in calls]
-    names = [f"shown{of}.{k}" for k in range(len(ts))]
-    return Chain(ts, [arrays[name].astype(float) for name in names if name in arrays], arrays[f"out{of}"].astype(float))
+    names = takewhile(arrays.__contains__, (f"shown{of}.{k}" for k in range(len(ts))))
+    return Chain(ts, [arrays[name].astype(float) for name in names], _result(arrays, of))
+
+
+def _result(arrays: Mapping[str, NDArray[Any]], of: str) -> Array:
+    """What a loop returned; nothing where that is no tensor to speak of, as its own check says."""
+    return arrays.get(f"out{of}", np.empty(0)).astype(float)
 
 
 def of_network(arrays: Mapping[str, NDArray[Any]], calls: int, of: str = "") -> Chain:
     """The chain that the network saw in `calls` calls, of a loop that has the step written into it."""
-    seen = [name for name in (f"net{of}.{k}" for k in range(calls)) if f"{name}.x" in arrays]
+    names = (f"net{of}.{k}" for k in range(min(calls, len(arrays))))
+    seen = [name for name in names if f"{name}.x" in arrays and f"{name}.t" in arrays]
     told = [arrays[f"{name}.t"] for name in seen]
-    ts = [float(t[0]) if np.ptp(t) == 0 else float("nan") for t in told]
-    return Chain(ts, [arrays[f"{name}.x"].astype(float) for name in seen], arrays[f"out{of}"].astype(float))
+    ts = [float(t.flat[0]) if t.size and np.ptp(t) == 0 else float("nan") for t in told]
+    return Chain(ts, [arrays[f"{name}.x"].astype(float) for name in seen], _result(arrays, of))
 
 
 def nearest_index(t: float, size: int) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from grader.judging.bench import Judgement, Observation
+from grader.judging.border import Answer
 from grader.judging.diagnosis import Misconception
 from grader.judging.findings import all_unanswered, asked, judged
 from grader.records import Finding, Verdict
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
 Look = Callable[[Answer], Finding | None]
 

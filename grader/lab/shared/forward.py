@@ -13,18 +13,18 @@ from functools import partial
 import numpy as np
 
 from grader.judging.bench import Bench, Observation
+from grader.judging.border import WHOLE, Answer, Expects, Tensor
 from grader.judging.comparison import Array, Arrays, off, take
 from grader.judging.draws import OddDraws, odd_draws
 from grader.judging.findings import answered, asked
 from grader.judging.fits import fit
 from grader.lab import reference
 from grader.lab.reference import Schedule
-from grader.lab.settings import SHORT
+from grader.lab.settings import Setting
 from grader.records import Finding
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
 EQUATION = "x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε   (DDPM Eq. 4)"
-T = SHORT["T"]
 LEFT = 1e-3  # of x_t, that x_0 and the noise need not explain
 NONE = 1e-3  # a coefficient below this is 0
 
@@ -73,16 +73,17 @@ class ForwardRun:
 
     def __init__(self, bench: Bench, function: Forward, stand_ins: Arrays) -> None:
         self.name = function.name
-        self.given_inputs, self.drawn_inputs = _inputs(bench, function)
-        ask = partial(_ask, bench, self.name, stand_ins)
+        setting = Setting.short(bench.rng)
+        self.given_inputs, self.drawn_inputs = _inputs(bench, function, setting.T)
+        ask = partial(_ask, bench, self.name, setting, stand_ins)
         self.given, self.drawn = asked(partial(ask, self.given_inputs)), asked(partial(ask, self.drawn_inputs))
-        schedule = Schedule.linear(T, SHORT["beta_1"], SHORT["beta_T"])
-        unknown = np.full(T, np.nan)
-        self.seen = ForwardObservation(schedule, unknown, unknown.copy(), int(self.given_inputs["t"][0]))
+        unknown = np.full(setting.T, np.nan)
+        self.seen = ForwardObservation(setting.schedule, unknown, unknown.copy(), int(self.given_inputs["t"][0]))
 
     def closed_form(self) -> Finding | None:
         """x_t by the closed form at every t; reads off `seen` what was used instead."""
         inputs, schedule = self.given_inputs, self.seen.schedule
+        T = schedule.T
         checked = f"{self.name}(x_0, t, noise) with every t of T = {T} mixed in one batch"
         xt, malformed = take(answered(self.given), "xt", inputs["x0"].shape, checked)
         if xt is None:
@@ -137,16 +138,26 @@ class ForwardRun:
 
     def remarks(self) -> list[str]:
         """float64 out of float32 costs nothing here."""
-        if isinstance(self.given, ProbeFailure) or self.given.arrays["xt"].dtype != np.float64:
+        if isinstance(self.given, ProbeFailure) or "xt" not in self.given.arrays:
+            return []
+        if self.given.arrays["xt"].dtype != np.float64:
             return []
         return [f"{self.name} turns float32 inputs into float64: a float32 network will refuse them"]
 
 
-def _ask(bench: Bench, name: str, stand_ins: Arrays, inputs: Arrays) -> Answer:
-    return bench.ask(name, SHORT | {"seed": bench.seed()}, stand_ins | inputs)
+def forward_answer(inputs: Arrays) -> Expects:
+    """What a forward function may answer: x_t, the noise where it returns that too, its inputs as they are then."""
+    shape = inputs["x0"].shape
+    after = {f"{name}_after": Tensor(shape) for name in ("x0", "noise")}
+    return Expects({"xt": Tensor(shape), "eps": Tensor(shape), "t_after": Tensor(inputs["t"].shape, WHOLE)} | after)
 
 
-def _inputs(bench: Bench, function: Forward) -> tuple[Arrays, Arrays]:
+def _ask(bench: Bench, name: str, setting: Setting, stand_ins: Arrays, inputs: Arrays) -> Answer:
+    params = setting.params | {"seed": bench.seed()}
+    return bench.ask(name, params, stand_ins | inputs, expects=forward_answer(inputs))
+
+
+def _inputs(bench: Bench, function: Forward, T: int) -> tuple[Arrays, Arrays]:
     """A small batch with every t several times in random order and its noise; a large one without noise."""
     t = bench.rng.permutation(np.tile(np.arange(T), function.per_t)).astype(np.int64)
     while t[0] in (0, T - 1):  # the first t tells "one t for the whole batch" from a clamped index
@@ -166,7 +177,8 @@ def _inputs(bench: Bench, function: Forward) -> tuple[Arrays, Arrays]:
 
 def _fit(seen: ForwardObservation, xt: Array, inputs: Arrays) -> None:
     """The pair (a_t, b_t) of each t; exact where x_t is linear in x_0 and noise."""
-    fits = [fit(xt[of_t], inputs["x0"][of_t], inputs["noise"][of_t]) for of_t in (inputs["t"] == t for t in range(T))]
+    of_each = (inputs["t"] == t for t in range(seen.schedule.T))
+    fits = [fit(xt[of_t], inputs["x0"][of_t], inputs["noise"][of_t]) for of_t in of_each]
     seen.a, seen.b = np.array([found.coefficients for found in fits]).T
     seen.residual = max(found.residual for found in fits)
     ab = reference.per_sample(seen.schedule.ab, inputs["t"], xt.ndim)

@@ -5,26 +5,54 @@ Network and forward process are stand-ins with arbitrary coefficients; what they
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from grader.judging.bench import Observation
+from grader.judging.border import Answer, Count, Expects, Said, Tensor, tamed
 from grader.judging.comparison import Array, Arrays
 from grader.judging.draws import OddDraws
 from grader.lab import reference
 from grader.lab.reference import Schedule
-from grader.lab.settings import SHORT
 from grader.lab.shared.stand_in import network_output
-from grader.sandbox import Answer
+from grader.records import Verdict
+from grader.sandbox import ProbeFailure
 
-T = SHORT["T"]
 RTOL = 1e-4
+FAR = 8.0  # a draw from N(0, 1) is beyond it once in 10^15
+
+
+class TrialSaid(Said):
+    """Whether the loss of one trial has a gradient, and how often it asked its stand-ins."""
+
+    requires_grad: bool
+    network_calls: Count
+    noising_calls: Count
+
+
+class TrialsSaid(Said):
+    """Of all trials."""
+
+    trials: Annotated[list[TrialSaid], Field(max_length=200)]
+
+
+def trials_answer(count: int, features: int) -> Expects:
+    """What so many trials may answer: losses, gradients of the stand-in's weight, what the stand-ins were shown first.
+
+    Whatever a loss shows its stand-ins may be of any shape, and hold any numbers.
+    """
+    anything, names = Tensor(finite=False, largest=np.inf), ("net.0.x", "net.0.t", "noising.0.eps", "noising.0.t")
+    of_each = {"loss": Tensor(most=1 << 16)} | {"grad": Tensor((features, features))} | dict.fromkeys(names, anything)
+    of_each["noising.0.x0"] = anything
+    tensors = {f"{i}.{name}": tensor for i in range(count) for name, tensor in of_each.items()}
+    return Expects(tensors, TrialsSaid)
 
 
 class OddTimesteps(StrEnum):
@@ -42,6 +70,7 @@ class Disconnected(StrEnum):
 
     NO_NETWORK = "the network was not asked about the batch"
     NO_GRADIENT = "no gradient arrives at the network"
+    OTHER_GRADIENT = "the gradient is not that of the loss"
 
 
 @dataclass
@@ -57,6 +86,8 @@ class Trial:
     loss: Array
     noisings: int  # calls of the forward process; 0 where the loss computed x_t itself
     mixed: bool  # whether x_t is what the forward process made of x_0 and eps
+    T: int
+    gradient: Array | None  # of the loss, at the stand-in's weight
 
     @property
     def value(self) -> float:
@@ -65,7 +96,7 @@ class Trial:
     @property
     def level(self) -> NDArray[np.int64]:
         """The noise level of x_t as a table index, whatever the network was told. (B,)"""
-        return np.clip(np.nan_to_num(self.t_noising).round().astype(np.int64), 0, T - 1)
+        return index_of(self.t_noising, self.T)
 
     def per_sample(self, table: Array) -> Array:
         """table[level] with axes to broadcast against x_0."""
@@ -74,6 +105,18 @@ class Trial:
     @property
     def has_t0(self) -> bool:
         return bool((self.level == 0).any())
+
+    @property
+    def sound(self) -> bool:
+        """Whether its numbers are those of a training step: t of the schedule or one beside it, x_t made of x_0 and of
+        noise of its size. Far beyond them rounding would hide any target."""
+        within = (self.t >= -1).all() and (self.t <= self.T + 1).all()
+        return bool(self.mixed and within and (np.abs(self.eps) < FAR).all())
+
+    def weight_gradient(self, target: Array) -> Array:
+        """Of the mean square (out - target)^2 at the stand-in's weight. (D, D)"""
+        miss, x_t = (array.reshape(*array.shape[:2], -1) for array in (self.out - target, self.x_t))
+        return np.asarray(np.einsum("bik,bjk->ij", miss, x_t) * (2.0 / self.out.size))
 
 
 @dataclass
@@ -90,40 +133,56 @@ class LossObservation(Observation):
     disconnected: Disconnected | None = None
 
 
-def read_trial(i: int, record: Mapping[str, int], answer: Answer, given: Arrays, s: Schedule) -> Trial | None:
-    """Trial i from the raw records; None where the network was not asked, or asked about another batch."""
-    arrays, x0 = answer.arrays, given[f"x0.{i}"].astype(float)
-    if not record["network_calls"] or arrays[f"{i}.net.0.x"].shape != x0.shape:
+def read_trial(i: int, answer: Answer, given: Arrays, s: Schedule) -> Trial | None:
+    """Trial i from what was recorded; None where the network was not asked, or asked about another batch."""
+    arrays, x0, said = answer.arrays, given[f"x0.{i}"].astype(float), answer.said.trials[i]
+    if not said.network_calls or answer.shape(f"{i}.net.0.x") != x0.shape:
         return None
-    x_t, steps = arrays[f"{i}.net.0.x"].astype(float), arrays[f"{i}.net.0.t"]
+    x_t, steps = tamed(arrays[f"{i}.net.0.x"]), _one_each(arrays[f"{i}.net.0.t"], len(x0))
     t = np.nan_to_num(steps).round().astype(np.int64)
     closed_form = partial(_mixture, np.sqrt(s.ab), np.sqrt(1 - s.ab))
-    if not record["noising_calls"]:  # the loss wrote the closed form out: the noise follows from what the network saw
+    if not said.noising_calls:  # the loss wrote the closed form out: the noise follows from what the network saw
         nothing = np.zeros_like(x0)
         eps = (x_t - closed_form(steps, x0, nothing)) / closed_form(steps, nothing, nothing + 1)
         t_noising, mixed = steps, True
     else:
-        used, t_noising = _spread_over(arrays[f"{i}.noising.0.eps"], x0.shape), arrays[f"{i}.noising.0.t"]
+        used = _spread_over(tamed(arrays[f"{i}.noising.0.eps"]), x0.shape)
+        t_noising = _one_each(arrays[f"{i}.noising.0.t"], len(x0))
         if used is None:
             return None
         eps = used
         stand_in = partial(_mixture, given["signal"].astype(float), given["spread"].astype(float))
         mixed = any(np.allclose(x_t, mix(t_noising, x0, eps), atol=1e-5) for mix in (stand_in, closed_form))
-    out, loss = network_output(given, x_t, steps), arrays[f"{i}.loss"].astype(float)
-    return Trial(x0, eps, t, np.asarray(t_noising, dtype=float), x_t, out, loss, record["noising_calls"], mixed)
+    out = network_output(given, x_t, steps)
+    # A loss that is not finite agrees with nothing.
+    loss, gradient = arrays.get(f"{i}.loss", np.array(np.nan)).astype(float), arrays.get(f"{i}.grad")
+    times = np.asarray(t_noising, dtype=float)
+    return Trial(x0, eps, t, times, x_t, out, loss, said.noising_calls, mixed, s.T, gradient)
 
 
-def _spread_over(eps: NDArray[Any], shape: tuple[int, ...]) -> Array | None:
+def index_of(t: Array, size: int) -> NDArray[np.int64]:
+    """Where a table of this size is read for t that may be anything."""
+    return np.clip(np.nan_to_num(t).round(), 0, size - 1).astype(np.int64)
+
+
+def _one_each(t: NDArray[Any], batch: int) -> Array:
+    """t of every sample (batch,), as the stand-ins record it. Raises ProbeFailure for another number of them."""
+    if t.shape != (batch,):
+        raise ProbeFailure(Verdict.FAILED, f"t of shape {t.shape} was recorded for a batch of {batch}")
+    return tamed(t)
+
+
+def _spread_over(eps: Array, shape: tuple[int, ...]) -> Array | None:
     """Noise of one sample or one channel as torch spreads it over the batch; None where it cannot."""
     try:
-        return np.broadcast_to(eps.astype(float), shape)
+        return np.broadcast_to(eps, shape)
     except ValueError:
         return None
 
 
 def _mixture(signal: Array, spread: Array, t: Array, x0: Array, eps: Array) -> Array:
     """signal_t x_0 + spread_t eps, with t clipped to the tables as in the stand-in of the worker."""
-    index = np.clip(np.nan_to_num(t).astype(np.int64), 0, len(signal) - 1)
+    index = np.clip(np.nan_to_num(t), 0, len(signal) - 1).astype(np.int64)
     return reference.per_sample(signal, index, x0.ndim) * x0 + reference.per_sample(spread, index, x0.ndim) * eps
 
 
@@ -137,7 +196,7 @@ def right_targets(seen: LossObservation, trial: Trial) -> Iterator[Array]:
     else:
         by_x0 = reference.posterior_mean(seen.schedule, trial.x0, trial.x_t, trial.level)
         by_noise = reference.mean_from_noise(seen.schedule, trial.x_t, trial.eps, trial.level)
-        at_zero = trial.per_sample(np.arange(T) == 0)
+        at_zero = trial.per_sample(np.arange(trial.T) == 0)
         yield from (by_x0, by_noise, np.where(at_zero, by_x0, by_noise), np.where(at_zero, by_noise, by_x0))
 
 
@@ -147,7 +206,7 @@ def mean_square(a: Array, b: Array) -> float:
 
 def agrees(value: float, predicted: float) -> bool:
     """Equality of a loss with its recomputation, to float32 rounding."""
-    return bool(np.isfinite(value)) and abs(value - predicted) <= RTOL * max(abs(predicted), 1e-3)
+    return bool(np.isfinite([value, predicted]).all() and abs(value - predicted) <= RTOL * max(abs(predicted), 1e-3))
 
 
 def right_value(seen: LossObservation, trial: Trial) -> float:
@@ -158,9 +217,19 @@ def right_value(seen: LossObservation, trial: Trial) -> float:
 def unexplained(seen: LossObservation, trials: list[Trial]) -> Trial | None:
     """None where one form of the right target explains every trial; else the first that none does, or the first."""
     explained = [
-        [agrees(trial.value, mean_square(target, trial.out)) for target in right_targets(seen, trial)]
+        [trial.sound and agrees(trial.value, mean_square(target, trial.out)) for target in right_targets(seen, trial)]
         for trial in trials
     ]
     if any(map(all, zip(*explained, strict=True))):
         return None
     return next((trial for trial, forms in zip(trials, explained, strict=True) if not any(forms)), trials[0])
+
+
+def right_gradient(seen: LossObservation, trial: Trial) -> Array | None:
+    """The gradient that belongs to the value of a trial's loss; None where that value is not right."""
+    if not trial.sound or trial.loss.size != 1:
+        return None
+    for target in right_targets(seen, trial):
+        if agrees(trial.value, mean_square(target, trial.out)):
+            return trial.weight_gradient(target)
+    return None

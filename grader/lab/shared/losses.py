@@ -13,29 +13,33 @@ from itertools import pairwise
 import numpy as np
 
 from grader.judging.bench import Bench, Judgement
+from grader.judging.border import Answer
+from grader.judging.comparison import off
 from grader.judging.draws import odd_draws
 from grader.judging.findings import answered, asked, judged
-from grader.lab.reference import Schedule
-from grader.lab.settings import SHORT
+from grader.lab.settings import Setting
 from grader.lab.shared.loss_trials import (
     Disconnected,
     LossObservation,
     OddTimesteps,
-    T,
     Trial,
     read_trial,
+    right_gradient,
     right_value,
+    trials_answer,
     unexplained,
 )
 from grader.lab.shared.stand_in import draw_network
-from grader.records import Finding
-from grader.sandbox import Answer
+from grader.records import Finding, Verdict
+from grader.sandbox import ProbeFailure
 
 SMALL_TRIALS, SMALL = 60, 4  # without t = 0 in any of them: once in 10^11 runs
 LARGE_TRIALS, LARGE = 3, 1024
-# With T - 1 = 9 degrees of freedom a right draw exceeds this once in 10^9, and one that rounds (the ends half as likely
-# as the rest) stays below it once in 10^4. Antithetic pairs, t with T - 1 - t, are right too and vary twice as much.
+# With T - 1 = 8 to 13 degrees of freedom a right draw exceeds this once in 10^8, and one that rounds (the ends half as
+# likely as the rest) stays below it once in 10^4. Antithetic pairs, t with T - 1 - t, are right too and vary twice as
+# much.
 CHI_SQUARE = 65.0
+GRADIENT_ATOL = 1e-3
 UNIFORM = "t ~ Uniform({1, …, T})   (DDPM Algorithm 1)"
 IMAGES = (3, 6, 6)
 EQUATIONS = {
@@ -81,10 +85,10 @@ class LossRun:
     """A loss called on many small batches and on a few large ones, and what that says."""
 
     def __init__(self, bench: Bench, loss: Loss) -> None:
-        self.loss, self.bench = loss, bench
-        self.seen = LossObservation(Schedule.linear(T, SHORT["beta_1"], SHORT["beta_T"]), loss.predictor)
+        self.loss, self.bench, self.setting = loss, bench, Setting.short(bench.rng)
+        self.seen = LossObservation(self.setting.schedule, loss.predictor)
         self.stand_ins = draw_network(bench, loss.sample[0]) | {
-            name: bench.uniform(0.4, 0.9, T + 2) for name in ("signal", "spread")
+            name: bench.uniform(0.4, 0.9, self.setting.T + 2) for name in ("signal", "spread")
         }
         self.small = asked(partial(self._ask, SMALL_TRIALS, SMALL, self.seen.trials))
         self.large = asked(partial(self._ask, LARGE_TRIALS, LARGE, self.seen.large))
@@ -93,9 +97,13 @@ class LossRun:
         inputs = {f"x0.{i}": self.bench.uniform(-0.9, 0.9, batch, *self.loss.sample) for i in range(trials)}
         seeds = [self.bench.seed() for _ in range(trials)]
         given = self.stand_ins | inputs
-        answer = self.bench.ask(self.loss.probe, SHORT | {"seeds": seeds, "predictor": self.loss.predictor}, given)
-        for i, record in enumerate(answer.data["trials"]):
-            trial = read_trial(i, record, answer, given, self.seen.schedule)
+        params = self.setting.params | {"seeds": seeds, "predictor": self.loss.predictor}
+        expects = trials_answer(trials, self.loss.sample[0])
+        answer = self.bench.ask(self.loss.probe, params, given, expects=expects)
+        if len(answer.said.trials) != trials:
+            raise ProbeFailure(Verdict.FAILED, f"{len(answer.said.trials)} of {trials} trials were answered")
+        for i in range(trials):
+            trial = read_trial(i, answer, given, self.seen.schedule)
             if trial is None:
                 self.seen.disconnected = Disconnected.NO_NETWORK
             else:
@@ -107,12 +115,12 @@ class LossRun:
         answered(self.large)
         if not self.seen.large:
             return self._no_network()
-        odd = _odd_timesteps(self.seen.large)
+        odd = _odd_timesteps(self.seen.large, self.setting.T)
         if odd is None:
             return None
         self.seen.odd_timesteps, got = odd
-        checked = f"the timesteps that {self.loss.name} draws for a batch of {LARGE}, T = {T}"
-        expected = f"one t per sample, uniform on 0 … {T - 1}, the same for x_t and for the network"
+        checked = f"the timesteps that {self.loss.name} draws for a batch of {LARGE}, T = {self.setting.T}"
+        expected = f"one t per sample, uniform on 0 … {self.setting.T - 1}, the same for x_t and for the network"
         return Finding(checked, expected, got, self.loss.name, UNIFORM)
 
     def shown_noise(self) -> Finding | None:
@@ -125,8 +133,11 @@ class LossRun:
         if not all(trial.mixed for trial in seen.large + seen.trials):
             got = "a tensor that is not the x_t of this x_0 and this noise"
             return Finding(checked, expected, got, loss.name, loss.equation)
-        seen.odd_noise = odd_draws(np.concatenate([trial.eps for trial in seen.large]))
-        seen.noise_repeated = any(np.array_equal(a.eps, b.eps) for a, b in pairwise(seen.large))
+        # The small batches, whose losses are judged, get the same noise as the large ones, and the other way round.
+        batches = [np.concatenate([trial.eps for trial in trials]) for trials in (seen.large, seen.trials) if trials]
+        seen.odd_noise = next(filter(None, map(odd_draws, batches)), None)
+        pairs = (pair for trials in (seen.large, seen.trials) for pair in pairwise(trials))
+        seen.noise_repeated = any(np.array_equal(a.eps, b.eps) for a, b in pairs)
         if seen.odd_noise is None and not seen.noise_repeated:
             return None
         got = f"other noise: {seen.odd_noise or 'the same noise at every call'}"
@@ -153,17 +164,24 @@ class LossRun:
         return Finding(checked, expected, f"{trial.value:.5f}", where, loss.equation)
 
     def gradient(self) -> Finding | None:
-        """The gradient arrives at the network: of any loss that reads the network's output, right or wrong."""
+        """The gradient arrives at the network: of a loss of the right value that of this very value, else any."""
         answer = answered(self.small)
-        for i, record in enumerate(answer.data["trials"]):
+        checked = f"the gradient of {self.loss.name} at the network's parameters"
+        for i, trial in enumerate(answer.said.trials):
             gradient = answer.arrays.get(f"{i}.grad")
-            if gradient is None or not np.isfinite(gradient).all() or not np.abs(gradient).max() > 0:
+            if gradient is None or not np.abs(gradient).max() > 0:
                 self.seen.disconnected = self.seen.disconnected or Disconnected.NO_GRADIENT
-                got = "none" if gradient is None else "zero or not finite"
-                if not record["requires_grad"]:
+                got = "none" if answer.shape(f"{i}.grad") is None else "zero or not finite"
+                if not trial.requires_grad:
                     got += ": the loss is cut off from the network (detach, no_grad or item)"
-                checked = f"the gradient of {self.loss.name} at the network's parameters"
                 return Finding(checked, "finite and not zero", got, self.loss.name, self.loss.equation)
+        value_is_right = unexplained(self.seen, self.seen.trials) is None
+        for shown in self.seen.trials if value_is_right else []:
+            due = right_gradient(self.seen, shown)
+            if due is not None and shown.gradient is not None and off(shown.gradient.astype(float), due, GRADIENT_ATOL):
+                self.seen.disconnected = self.seen.disconnected or Disconnected.OTHER_GRADIENT
+                got = off(shown.gradient.astype(float), due, GRADIENT_ATOL) or ""
+                return Finding(checked, "2 (out − target)/N, carried on", got, self.loss.name, self.loss.equation)
         return None
 
     def _no_network(self) -> Finding:
@@ -176,7 +194,7 @@ class LossRun:
         )
 
 
-def _odd_timesteps(trials: list[Trial]) -> tuple[OddTimesteps, str] | None:
+def _odd_timesteps(trials: list[Trial], T: int) -> tuple[OddTimesteps, str] | None:
     """In which way the timesteps are odd, and what a student reads of it."""
     if any(not np.array_equal(trial.t, trial.t_noising) for trial in trials):
         return OddTimesteps.OTHER_FOR_X_T, OddTimesteps.OTHER_FOR_X_T.value

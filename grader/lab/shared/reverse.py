@@ -11,23 +11,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import Answer, Expects, Line, Said, Tensor
 from grader.judging.comparison import Array, Arrays, off, take
 from grader.judging.draws import OddDraws, odd_draws
 from grader.judging.findings import answered, asked, judged
 from grader.judging.fits import fit
 from grader.lab import reference
 from grader.lab.reference import Schedule, StepTables
-from grader.lab.settings import SHORT
+from grader.lab.settings import Setting
 from grader.records import Finding
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
-STEPS = {"t1": 1, "middle": 4, "last": SHORT["T"] - 1}
+LABELS = ("t1", "middle", "last")
 EQUATIONS = {
     "noise": "μ_θ = 1/√α_t · (x_t − β_t/√(1 − ᾱ_t) · ε_θ)   (DDPM Eq. 11)",
     "x0": "μ̃_t = √ᾱ_{t−1} β_t/(1 − ᾱ_t) · x_0 + √α_t (1 − ᾱ_{t−1})/(1 − ᾱ_t) · x_t   (DDPM Eq. 7)",
@@ -90,6 +92,20 @@ class Inputs:
     xt: NDArray[np.float32]
 
 
+class StepSaid(Said):
+    """By which function and with which form of t a step was taken, and which forms it rejected."""
+
+    form: Line
+    rejected: Annotated[list[Line], Field(max_length=20)]
+    entry: Line = ""
+    network_calls: int = 0
+
+
+def step_answer(shape: tuple[int, ...]) -> Expects:
+    """What a step may answer: results for x_t, for zeros and for zeros again, and what one randn_like draws."""
+    return Expects.alike(("of_x", "of_zeros", "again", "draw"), Tensor(shape), StepSaid)
+
+
 @dataclass(frozen=True)
 class Asked:
     """An answer, with what the network gave in the calls for x_t and for zeros."""
@@ -125,36 +141,42 @@ def image_step(predictor: str) -> Step:
         }
         out = np.asarray(outputs[predictor], dtype=np.float32)
         forms = {"forms": ["0-d", "int", "[1]", "[B]"], "predictor": predictor}
-        return Asked(
-            bench.ask("step", params | forms, {"x": given.xt, "out": out}), out.astype(float), np.zeros(out.shape)
-        )
+        tensors: Arrays = {"x": given.xt, "out": out}
+        answer = bench.ask("step", params | forms, tensors, expects=step_answer(out.shape))
+        return Asked(answer, out.astype(float), np.zeros(out.shape))
 
     return Step(f"step_predict_{predictor}", predictor, IMAGES, ask)
 
 
 def judge_step(bench: Bench, step: Step) -> Judgement:
     """Checks mean.* and variance.* at three t, last_step."""
-    schedule = Schedule.linear(SHORT["T"], SHORT["beta_1"], SHORT["beta_T"])
-    seen = StepObservation(schedule, step.predictor)
+    setting = Setting.short(bench.rng)
+    seen = StepObservation(setting.schedule, step.predictor)
     judgement = Judgement(observations=[seen])
-    runs = {t: asked(partial(_run, bench, step, t, seen)) for t in (0, *STEPS.values())}
-    for label, t in STEPS.items():
+    steps = dict(zip(LABELS, (1, _between(bench, setting.T), setting.T - 1), strict=True))
+    runs = {t: asked(partial(_run, bench, step, setting, t, seen)) for t in (0, *steps.values())}
+    for label, t in steps.items():
         judgement.checks.append(judged(f"mean.{label}", 0.5, partial(_mean, runs[t], step, seen, t)))
-    for label, t in STEPS.items():
+    for label, t in steps.items():
         judgement.checks.append(judged(f"variance.{label}", 0.5, partial(_variance, runs[t], step, seen, t, bench)))
     judgement.checks.append(judged("last_step", 1.0, partial(_last_step, runs[0], step, seen)))
     judgement.remarks += _form_remarks(runs, step)
     return judgement
 
 
-def _run(bench: Bench, step: Step, t: int, seen: StepObservation) -> Answer:
+def _between(bench: Bench, T: int) -> int:
+    """A t between the ends, at which a table read from its end is another."""
+    return int(bench.rng.choice([t for t in range(2, T - 1) if 2 * t != T - 1]))
+
+
+def _run(bench: Bench, step: Step, setting: Setting, t: int, seen: StepObservation) -> Answer:
     """Ask for one step at t, and read the coefficients off the answer."""
-    params = SHORT | {"t": t, "seeds": [bench.seed(), bench.seed()]}
+    params = setting.params | {"t": t, "seeds": [bench.seed(), bench.seed()]}
     x0, eps = bench.uniform(-0.9, 0.9, *step.shape), bench.normal(*step.shape)
     xt = reference.q_sample(seen.schedule, x0.astype(float), np.full(len(x0), t), eps.astype(float))
     given = Inputs(t, x0, eps, xt.astype(np.float32))
     trial = step.ask(bench, params, given, seen)
-    if _malformed(trial.answer, step, t) is None:
+    if _malformed(trial.answer, step, t, seen) is None:
         seen.at[t] = _observed(trial, given.xt.astype(float))
     return trial.answer
 
@@ -200,14 +222,13 @@ def _spread(noise: Array, draw: Array | None) -> tuple[float, float]:
     return float(noise.std()), SPREAD_SLACK / float(np.sqrt(2.0 * noise.size))
 
 
-def _malformed(answer: Answer, step: Step, t: int) -> Finding | None:
-    checked = f"{step.name} at t = {t} of T = {SHORT['T']}"
+def _malformed(answer: Answer, step: Step, t: int, seen: StepObservation) -> Finding | None:
+    checked = f"{step.name} at t = {t} of T = {seen.schedule.T}"
     return next((wrong for name in ("of_x", "of_zeros") if (wrong := take(answer, name, step.shape, checked)[1])), None)
 
 
 def _where(answer: Answer, step: Step, t: int) -> str:
-    form = answer.data.get("form")
-    return f"{answer.data.get('entry', step.name)}, t = {t} given as {form}, x_t of shape {step.shape}"
+    return f"{answer.said.entry or step.name}, t = {t} given as {answer.said.form}, x_t of shape {step.shape}"
 
 
 def _wrong_coefficients(got: StepAt, right: StepTables, t: int) -> str | None:
@@ -224,9 +245,9 @@ def _wrong_coefficients(got: StepAt, right: StepTables, t: int) -> str | None:
 
 def _mean(run: Answer | ProbeFailure, step: Step, seen: StepObservation, t: int) -> Finding | None:
     answer = answered(run)
-    if malformed := _malformed(answer, step, t):
+    if malformed := _malformed(answer, step, t, seen):
         return malformed
-    checked, where = f"the mean of {step.name} at t = {t} of T = {SHORT['T']}", _where(answer, step, t)
+    checked, where = f"the mean of {step.name} at t = {t} of T = {seen.schedule.T}", _where(answer, step, t)
     shown = seen.shown.get(t)
     if shown is not None and not (shown.is_x_t and abs(shown.t - t) <= 1e-6):
         got = f"t = {shown.t:g}" if shown.is_x_t else "other points than x_t"
@@ -251,16 +272,16 @@ def _mean(run: Answer | ProbeFailure, step: Step, seen: StepObservation, t: int)
 
 def _variance(run: Answer | ProbeFailure, step: Step, seen: StepObservation, t: int, bench: Bench) -> Finding | None:
     answer = answered(run)
-    if malformed := _malformed(answer, step, t):
+    if malformed := _malformed(answer, step, t, seen):
         return malformed
     right = {
         name: float(reference.step_tables(seen.schedule, step.predictor, name).sigma[t])
         for name in bench.policy.reverse_step.variances
     }
-    checked = f"the noise that {step.name} adds at t = {t} of T = {SHORT['T']}"
+    checked = f"the noise that {step.name} adds at t = {t} of T = {seen.schedule.T}"
     expected = "z ~ N(0, I) times " + " or ".join(f"σ_t = {sigma:.4f} ({name})" for name, sigma in right.items())
     got = seen.at[t]
-    if all(abs(got.sigma / sigma - 1.0) > got.slack for sigma in right.values()):
+    if not any(abs(got.sigma / sigma - 1.0) <= got.slack for sigma in right.values()):
         spread = f"σ_t = {got.sigma:.4f} over {int(np.prod(step.shape))} draws"
         return Finding(checked, expected, spread, _where(answer, step, t), VARIANCE)
     if got.departure:
@@ -270,7 +291,7 @@ def _variance(run: Answer | ProbeFailure, step: Step, seen: StepObservation, t: 
 
 def _last_step(run: Answer | ProbeFailure, step: Step, seen: StepObservation) -> Finding | None:
     answer = answered(run)
-    if malformed := _malformed(answer, step, 0):
+    if malformed := _malformed(answer, step, 0, seen):
         return malformed
     finding = partial(
         Finding, f"{step.name} at t = 0, the last step: the mean alone, no noise", where=_where(answer, step, 0)
@@ -292,5 +313,5 @@ def _last_step(run: Answer | ProbeFailure, step: Step, seen: StepObservation) ->
 
 def _form_remarks(runs: dict[int, Answer | ProbeFailure], step: Step) -> list[str]:
     """A rejected form of t is a remark, not a deduction."""
-    rejected = {text for run in runs.values() if isinstance(run, Answer) for text in run.data.get("rejected", [])}
+    rejected = {text for run in runs.values() if isinstance(run, Answer) for text in run.said.rejected}
     return [f"{step.name} does not accept every form of t ({'; '.join(sorted(rejected))})"] if rejected else []

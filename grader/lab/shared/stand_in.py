@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from grader.judging.bench import Bench
 from grader.judging.comparison import Array, Arrays
+from grader.records import Verdict
+from grader.sandbox import ProbeFailure
 
 
 def draw_network(bench: Bench, features: int) -> Arrays:
@@ -20,7 +22,14 @@ def draw_network(bench: Bench, features: int) -> Arrays:
 
 
 def network_output(coefficients: Arrays, x: NDArray[np.floating], t: float | Array) -> Array:
-    """What the network answers, in float64: W x + slope t + bias over axis 1. x: (B, D, ...); t: one, or (B,)."""
+    """What the network answers, in float64: W x + slope t + bias over axis 1. x: (B, D, ...); t: one, or (B,).
+
+    Raises ProbeFailure for an x that it cannot have been asked about.
+    """
+    features = len(coefficients["bias"])
+    if x.ndim < 2 or x.shape[1] != features or np.size(t) not in (1, len(x)):
+        asked_with = f"x of shape {x.shape} and {np.size(t)} values of t"
+        raise ProbeFailure(Verdict.FAILED, f"the network takes {features} features, and was shown {asked_with}")
     weight, slope, bias = (coefficients[name].astype(float) for name in ("weight", "slope", "bias"))
     drift = np.outer(np.broadcast_to(t, len(x)), slope) + bias  # (B, D)
     mixed = np.einsum("ij,bj...->bi...", weight, x.astype(float))

@@ -15,18 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import Answer, Expects, Said, Tensor
 from grader.judging.comparison import Array, Arrays, off, take
 from grader.judging.diagnosis import Misconception, about
 from grader.lab.reference import Schedule
 from grader.lab.shared.companions import Look, changed_in_place, inputs_kept, judge_companion
 from grader.lab.torch_draws import TorchGenerator
 from grader.records import Finding
-from grader.sandbox import Answer
 
 GOLDENS = Path(__file__).resolve().parents[1] / "edition" / "companions_plane.npz"
 FRESH = 4  # cases; the first has several points and features
 LARGE = 1000  # T from which the betas are the lab's own
 CLOSE = 1e-4
+
+
+class WarmupSaid(Said):
+    """Whether a gradient was asked of autograd."""
+
+    autograd: bool
+
 
 Size = tuple[int, int, int]  # N points of d features, T timesteps
 Compute = Callable[["WarmupCase"], Array]
@@ -150,11 +157,15 @@ def judge_warmup(warmup: Warmup, bench: Bench) -> Judgement:
 def _ask(bench: Bench, warmup: Warmup, seen: WarmupObservation) -> Answer:
     numbers = [{name: case.inputs[name].item() for name in warmup.numbers} for case in seen.cases]
     arrays = {f"{i}.{name}": case.inputs[name] for i, case in enumerate(seen.cases) for name in warmup.tensors}
-    return bench.ask(warmup.name, {"cases": numbers, "seeds": [bench.seed(), bench.seed()]}, arrays)
+    results = [f"{name}.{i}" for i in range(len(seen.cases)) for name in ("out", "again")]
+    inputs = [f"{i}.{name}_after" for i in range(len(seen.cases)) for name in warmup.tensors]
+    expects = Expects.alike([*results, *inputs], Tensor(), WarmupSaid)
+    params = {"cases": numbers, "seeds": [bench.seed(), bench.seed()]}
+    return bench.ask(warmup.name, params, arrays, expects=expects)
 
 
 def _observed(answer: Answer, warmup: Warmup, seen: WarmupObservation) -> Answer:
-    seen.autograd = bool(answer.data.get("autograd"))
+    seen.autograd = answer.said.autograd
     changed: dict[str, None] = {}
     for i, case in enumerate(seen.cases):
         first, again = (answer.arrays.get(f"{key}.{i}") for key in ("out", "again"))

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import NUMBERS, WHOLE, Answer, Expects, Line, Said, Tensor
 from grader.judging.comparison import Array, Arrays, off, take
 from grader.judging.findings import answered, asked, judged
 from grader.lab import reference
 from grader.lab.shared.companions import inputs_kept, none_answered
 from grader.records import Finding, Verdict
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
 EMBEDDING = "embedding(t) + table[label], without a label + table[null]   (Ho & Salimans 2022, Sec. 3)"
 DROPOUT = "c ← ∅ with probability p, each image by itself   (Ho & Salimans 2022, Algorithm 1)"
@@ -34,6 +35,12 @@ BATCHES = (600, 16)  # of labels
 CASES = ((0.25, 10, 600), (0.1, 23, 600), (0.0, 10, 20), (1.0, 23, 20))  # p, null_label, number of batches
 Labels = NDArray[np.int64]
 in_dropout = partial(Finding, where="drop_labels", equation=DROPOUT)
+
+
+class LabelsSaid(Said):
+    """The dtype of the labels, as torch names it."""
+
+    dtype: Line
 
 
 @dataclass
@@ -121,9 +128,11 @@ def _tried(run: Answer | ProbeFailure) -> Answer:
 
 def _ask_embedding(bench: Bench, seen: ConditionalObservation) -> Answer:
     time, table = seen.time.astype(np.float32), seen.table.astype(np.float32)
-    answer = bench.ask("add_class", {"null": NULL}, {"time": time, "table": table, "labels": seen.labels})
+    arrays: Arrays = {"time": time, "table": table, "labels": seen.labels}
+    names = [f"{what}.{name}" for what in ("out", "after") for name in ("labels", "none")]
+    answer = bench.ask("add_class", {"null": NULL}, arrays, expects=Expects.alike(names, Tensor()))
     for name in ("labels", "none"):
-        seen.embedded_shape = answer.arrays.get(f"out.{name}", np.empty(0)).shape
+        seen.embedded_shape = answer.shape(f"out.{name}") or ()
         got = take(answer, f"out.{name}", seen.time.shape, "")[0]
         if got is not None:
             seen.embedded[name] = got
@@ -144,13 +153,17 @@ def _embedded(answer: Answer, seen: ConditionalObservation, name: str) -> Findin
 def _ask_dropout(bench: Bench, seen: ConditionalObservation) -> Answer:
     labels = bench.rng.integers(0, CLASSES, BATCHES)
     cases = [dict(zip(("p", "null", "count"), case, strict=True)) for case in CASES]
-    answer = bench.ask("drop_labels", {"cases": cases, "seeds": [bench.seed(), bench.seed()]}, {"labels": labels})
+    names = ["after", "once", "other_global", "other_own", "global", "global_again"]
+    names += [f"out.{i}" for i in range(len(CASES))]
+    expects = Expects.alike(names, Tensor(dtypes=NUMBERS), LabelsSaid)
+    params = {"cases": cases, "seeds": [bench.seed(), bench.seed()]}
+    answer = bench.ask("drop_labels", params, {"labels": labels}, expects=expects)
     for i, (p, null, count) in enumerate(CASES):
         got = answer.arrays.get(f"out.{i}")
         if got is not None and got.shape == (count, BATCHES[1]):
             seen.drops.append(_drop(p, null, labels[:count], got))
-    names = ("once", "other_global", "other_own", "global", "global_again")
-    once, other_global, other_own, first, again = (answer.arrays.get(name, np.empty(0)) for name in names)
+    calls = ("once", "other_global", "other_own", "global", "global_again")
+    once, other_global, other_own, first, again = (answer.arrays.get(name, np.empty(0)) for name in calls)
     some = bool(seen.drops) and 0 < seen.drops[0].share < 1  # none and all are the same at every call
     seen.repeated = some and np.array_equal(first, again)
     seen.generator_ignored = not np.array_equal(once, other_global) or (some and np.array_equal(once, other_own))
@@ -167,9 +180,9 @@ def _drop(p: float, null: int, labels: Labels, got: NDArray) -> Drop:
 
 
 def _share(answer: Answer, seen: ConditionalObservation) -> Finding | None:
-    result, dtype = "the labels that drop_labels returns", answer.data.get("dtype")
+    result, dtype = "the labels that drop_labels returns", answer.said.dtype
     if len(seen.drops) != len(CASES):
-        shapes = {answer.arrays.get(f"out.{i}", np.empty(0)).shape[1:] for i in range(len(CASES))}
+        shapes = {(answer.shape(f"out.{i}") or ())[1:] for i in range(len(CASES))}
         return in_dropout(result, f"shape {BATCHES[1:]}", f"shapes {sorted(shapes)}")
     if dtype not in ("torch.int64", "torch.int32"):
         return in_dropout(result, "whole numbers", str(dtype))
@@ -210,7 +223,10 @@ def _ask_guidance(bench: Bench, seen: ConditionalObservation) -> Answer:
     t, labels = bench.rng.integers(0, T, GUIDED[0]), bench.rng.integers(1, CLASSES, GUIDED[0])
     gain, slope = bench.uniform(0.3, 0.6, 1), bench.uniform(0.02, 0.1, GUIDED[1])
     arrays: Arrays = {"x": x, "t": t, "labels": labels, "table": table, "gain": gain, "slope": slope}
-    answer = bench.ask("guided_noise", {"null": GUIDED_NULL, "scales": list(SCALES)}, arrays)
+    results = {f"{name}.{i}": Tensor() for i in range(len(SCALES)) for name in ("out", "x_after")}
+    labels_after = {f"labels_after.{i}": Tensor(dtypes=WHOLE) for i in range(len(SCALES))}
+    expects = Expects(results | labels_after)
+    answer = bench.ask("guided_noise", {"null": GUIDED_NULL, "scales": list(SCALES)}, arrays, expects=expects)
     for label, rows in ((-1, labels), (NULL, GUIDED_NULL), (0, 0), (CLASSES - 1, CLASSES - 1)):
         drift = np.outer(t, slope.astype(float)) + table.astype(float)[rows]
         seen.predictions[label] = float(gain[0]) * x.astype(float) + drift[:, :, None, None]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import Answer, Expects, Line, Said, Tensor
 from grader.judging.comparison import ATOL, Arrays, off, take
 from grader.judging.fits import fit
 from grader.lab import reference
@@ -17,7 +19,6 @@ from grader.lab.rows.extra.fast_sample.judge import JUMP
 from grader.lab.settings import SHORT
 from grader.lab.shared.companions import judge_companion
 from grader.records import Check, Finding, Verdict
-from grader.sandbox import Answer
 
 T = 12  # timesteps: many divisors
 COUNTS = (12, 4, 3)
@@ -27,6 +28,19 @@ KINDS = ["DDPMScheduler", "DDIMScheduler"]
 DDPM = "DDPM Eq. 11 with the variance β̃_t, none at t = 0"
 ABSENT = "not judged: diffusers is not installed where submissions run (pip install diffusers)"
 wrong = partial(Finding, where="diffusers_schedulers")
+
+
+Settings = Annotated[dict[Line, bool | int | float | Line], Field(max_length=200)]
+Grid = Annotated[list[int], Field(max_length=10_000)]
+
+
+class ParitySaid(Said):
+    """Whether the library is there; per table of betas, as text, the settings of both schedulers and the second's grids
+    by their number of timesteps."""
+
+    installed: bool
+    configs: dict[Line, Annotated[list[Settings], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
+    grids: dict[Line, dict[Line, Grid]] = Field(default_factory=dict)
 
 
 @dataclass
@@ -43,12 +57,16 @@ def judge(bench: Bench) -> Judgement:
     arrays |= {f"betas.{i}": s.betas.astype(np.float32) for i, s in enumerate(tables)}
     params = SHORT | {"T": T, "tables": len(tables), "counts": list(COUNTS), "ts": list(TS), "seed": bench.seed()}
     seen, installed = ParityObservation(), [True]
+    both = range(len(tables))
+    steps = [f"ddpm.{i}.{t}.{name}" for i in both for t in TS for name in ("of_x", "of_zeros")]
+    jumps = [f"ddim.{i}.{count}.{place}" for i in both for count in COUNTS for place in range(4 * T)]
+    expects = Expects.alike([*steps, *jumps, "draw"], Tensor(), ParitySaid)
 
     def ask() -> Answer:
         # The library takes seconds to import, more where the machine is busy.
-        answer = bench.ask("diffusers_schedulers", params, arrays, 3 * bench.policy.limits.probe_s)
-        installed[0] = bool(answer.data.get("installed", True))
-        seen.settings = answer.data.get("configs", {}).get("0", seen.settings)
+        answer = bench.ask("diffusers_schedulers", params, arrays, 3 * bench.policy.limits.probe_s, expects=expects)
+        installed[0] = answer.said.installed
+        seen.settings = answer.said.configs.get("0", seen.settings)
         return answer
 
     checks = {
@@ -96,7 +114,7 @@ def _ddpm(answer: Answer, arrays: Arrays, tables: tuple[Schedule, ...], table: i
 
 def _grids(answer: Answer, table: int) -> dict[int, list[int]]:
     """The timesteps of the DDIM scheduler for each number of them; none where the pair is no pair."""
-    found = answer.data.get("grids", {}).get(str(table), {})
+    found = answer.said.grids.get(str(table), {})
     return {count: found.get(str(count), []) for count in COUNTS}
 
 

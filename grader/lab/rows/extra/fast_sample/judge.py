@@ -12,15 +12,15 @@ from functools import partial
 import numpy as np
 
 from grader.judging.bench import Bench, Judgement
+from grader.judging.border import Answer, Expects, Line, Said, Tensor
 from grader.judging.comparison import ATOL, Array, Arrays, off, take
 from grader.lab import reference
 from grader.lab.reference import Schedule
 from grader.lab.settings import SHORT
-from grader.lab.shared.chain import of_stand_in
+from grader.lab.shared.chain import Calls, of_stand_in
 from grader.lab.shared.companions import inputs_kept, judge_companion
 from grader.lab.shared.strides import STRIDES, StrideObservation, T, Transition, right_timesteps, transitions
 from grader.records import Finding
-from grader.sandbox import Answer
 
 JUMP = "x_s = √ᾱ_s x̂_0 + √(1 − ᾱ_s) ε_θ, x̂_0 = (x_t − √(1 − ᾱ_t) ε_θ)/√ᾱ_t, ᾱ_s = 1 past t = 0   (DDIM Eq. 9, 12)"
 MULTIPLES = (
@@ -29,6 +29,15 @@ MULTIPLES = (
 IMAGES = (4, 3, 8, 8)
 SLOPE, SHARE = 0.05, 0.5  # of the stand-in's x_0: of x_t, and of a pattern in [-1, 1]
 wrong = partial(Finding, where="fast_sample", equation=JUMP)
+
+
+class FastSaid(Said):
+    """Per stride, as text, the least and the largest t of each call of the network; for the predictor "x0" as well, or
+    why that did not work."""
+
+    steps: dict[Line, Calls]
+    x0_steps: dict[Line, Calls]
+    x0_problem: Line = ""
 
 
 @dataclass
@@ -55,7 +64,14 @@ def judge(bench: Bench) -> Judgement:
         "other_predictors": lambda answer: _other_predictors(answer, stub, seen),
         "inputs_kept": lambda answer: inputs_kept("fast_sample", seen.changed),
     }
-    judgement = judge_companion(lambda: _observed(bench.ask("fast_sample", params, stub), stub, seen), seen, checks)
+    shown = [f"shown.{k}.{i}" for k in STRIDES for i in range(3 * T)]
+    results = [f"{name}.{k}" for k in STRIDES for name in ("out", "after", "again", "x0")]
+    expects = Expects.alike([*shown, *results], Tensor(), FastSaid)
+
+    def ask() -> Answer:
+        return _observed(bench.ask("fast_sample", params, stub, expects=expects), stub, seen)
+
+    judgement = judge_companion(ask, seen, checks)
     if any(chain.ts == [*range(0, T, k)][::-1] and chain.ts[0] != T - 1 for k, chain in seen.chains.items()):
         judgement.remarks.append(MULTIPLES)
     return judgement
@@ -83,7 +99,7 @@ def _network(stub: Arrays, kind: str, x: Array, t: int) -> Array:
 
 def _observed(answer: Answer, stub: Arrays, seen: FastObservation) -> Answer:
     for k in STRIDES:
-        chain = of_stand_in(answer.arrays, answer.data["steps"].get(str(k), []), f".{k}")
+        chain = of_stand_in(answer.arrays, answer.said.steps.get(str(k), []), f".{k}")
         result, again = (take(answer, f"{name}.{k}", IMAGES, "")[0] for name in ("out", "again"))
         start = chain.start
         seen.chains[k] = chain
@@ -138,13 +154,13 @@ def _deterministic(seen: FastObservation) -> Finding | None:
 
 def _other_predictors(answer: Answer, stub: Arrays, seen: FastObservation) -> Finding | None:
     checked = 'fast_sample with predictor="x0", for a network whose output is x_0'
-    if "x0_problem" in answer.data:
-        return wrong(checked, "images", str(answer.data["x0_problem"])[:300])
+    if answer.said.x0_problem:
+        return wrong(checked, "images", answer.said.x0_problem)
     for k in STRIDES:
         got, malformed = take(answer, f"x0.{k}", IMAGES, checked)
         if got is None:
             return malformed
-        steps = [int(low) for low, _ in answer.data.get("x0_steps", {}).get(str(k), []) if low == low and 0 <= low < T]
+        steps = [int(low) for low, _ in answer.said.x0_steps.get(str(k), []) if 0 <= low < T]
         differs = off(got, _replayed(seen.schedule, stub, steps, as_noise=False), 1e-3)
         if differs:
             seen.x0_treated_as_noise = off(got, _replayed(seen.schedule, stub, steps, as_noise=True), 1e-3) is None

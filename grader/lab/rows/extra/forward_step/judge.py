@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import Answer, Expects, Tensor
 from grader.judging.comparison import Array, off, take
 from grader.judging.draws import OddDraws, odd_draws
 from grader.judging.fits import fit
@@ -19,9 +20,9 @@ from grader.lab import reference
 from grader.lab.reference import Schedule
 from grader.lab.settings import SHORT
 from grader.lab.shared.companions import inputs_kept, judge_companion
+from grader.lab.shared.reverse import StepSaid
 from grader.lab.shared.stand_in import draw_network
 from grader.records import Finding
-from grader.sandbox import Answer
 
 T = SHORT["T"]
 FORWARD = "x_t = √(1 − β_t) x_{t−1} + √β_t z   (DDPM Eq. 2)"
@@ -58,7 +59,7 @@ def judge(bench: Bench) -> Judgement:
 
     def ask() -> Answer:
         answer = _ask(bench, points)
-        rejected.extend(answer.data.get("rejected", []))
+        rejected.extend(answer.said.rejected)
         _observe(answer, points, seen)
         return answer
 
@@ -76,7 +77,9 @@ def judge(bench: Bench) -> Judgement:
 
 def _ask(bench: Bench, x: NDArray[np.float32]) -> Answer:
     params = SHORT | {"ts": list(range(T)), "seeds": [bench.seed(), bench.seed()], "forms": list(FORMS)}
-    return bench.ask("forward_step", params, {"x": x} | draw_network(bench, 2))
+    names = [f"{name}.{t}" for t in range(T) for name in ("of_x", "x_after", "of_zeros", "again")]
+    expects = Expects.alike([*names, "draw"], Tensor(x.shape), StepSaid)
+    return bench.ask("forward_step", params, {"x": x} | draw_network(bench, 2), expects=expects)
 
 
 def _observe(answer: Answer, x: NDArray[np.float32], seen: ChainObservation) -> None:
@@ -106,7 +109,7 @@ def _one_step(answer: Answer, seen: ChainObservation) -> Finding | None:
         malformed = take(answer, f"of_x.{t}", POINTS, f"{checked}, here t = {t}")[1]
         if malformed:
             return malformed
-    step = partial(wrong, checked, where=f"forward_step, t given as {answer.data.get('form')}")
+    step = partial(wrong, checked, where=f"forward_step, t given as {answer.said.form}")
     if seen.residual > 1e-3:
         return step("a_t x_{t−1} plus noise", f"up to {seen.residual:.3g} is left over")
     a, b = reference.forward_step_tables(seen.schedule)

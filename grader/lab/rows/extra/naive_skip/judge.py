@@ -12,21 +12,37 @@ from functools import partial
 import numpy as np
 
 from grader.judging.bench import Bench, Judgement
+from grader.judging.border import Answer, Count, Expects, Line, Said, Tensor
 from grader.judging.comparison import Array, Arrays, take
 from grader.judging.draws import odd_draws
 from grader.lab import reference
 from grader.lab.reference import Schedule
 from grader.lab.settings import SHORT
-from grader.lab.shared.chain import GAIN, Chain, Returned, of_network, of_stand_in, offset_table
+from grader.lab.shared.chain import (
+    PAST_T,
+    Calls,
+    Chain,
+    Returned,
+    draw_gain,
+    of_network,
+    of_stand_in,
+    offset_table,
+)
 from grader.lab.shared.companions import judge_companion
 from grader.lab.shared.stand_in import draw_network, network_output
 from grader.lab.shared.strides import STRIDES, StrideObservation, T, Transition, right_timesteps, transitions
 from grader.records import Finding
-from grader.sandbox import Answer
 
 SKIP = "x_T ~ N(0, I); for t = T−1, T−1−k, T−1−2k, …: x ← the ordinary p_sample(x, t)"
 SAMPLES = (4096, 2)
 wrong = partial(Finding, where="naive_skip", equation=SKIP)
+
+
+class SkipSaid(Said):
+    """Per stride, as text: the least and the largest t of each call of the step, or how often the network was asked."""
+
+    steps: dict[Line, Calls]
+    asked: dict[Line, Count]
 
 
 @dataclass
@@ -42,23 +58,30 @@ def judge(bench: Bench) -> Judgement:
     """Checks start, order, ordinary_step."""
     seen = SkipObservation(Schedule.linear(T, SHORT["beta_1"], SHORT["beta_T"]), reference.skipped_timesteps)
     stub: Arrays = {"offset": offset_table(bench, T, SAMPLES[1]), **draw_network(bench, SAMPLES[1])}
-    params = SHORT | {"shape": list(SAMPLES), "gain": GAIN, "ks": list(STRIDES), "seed": bench.seed()}
+    params = SHORT | {"shape": list(SAMPLES), "gain": draw_gain(bench), "ks": list(STRIDES), "seed": bench.seed()}
+    shown = [f"shown.{k}.{i}" for k in STRIDES for i in range(4 * (T + PAST_T))]
+    asked = [f"net.{k}.{i}.{name}" for k in STRIDES for i in range(3 * T) for name in ("x", "t")]
+    expects = Expects.alike([*shown, *asked, *(f"out.{k}" for k in STRIDES)], Tensor(), SkipSaid)
+
+    def ask() -> Answer:
+        return _observed(bench.ask("naive_skip", params, stub, expects=expects), stub, params["gain"], bench, seen)
+
     checks = {
         "start": lambda answer: _start(seen),
         "order": lambda answer: right_timesteps(seen, "naive_skip", "k", SKIP),
         "ordinary_step": lambda answer: _ordinary(answer, seen),
     }
-    return judge_companion(lambda: _observed(bench.ask("naive_skip", params, stub), stub, bench, seen), seen, checks)
+    return judge_companion(ask, seen, checks)
 
 
-def _observed(answer: Answer, stub: Arrays, bench: Bench, seen: SkipObservation) -> Answer:
+def _observed(answer: Answer, stub: Arrays, gain: float, bench: Bench, seen: SkipObservation) -> Answer:
     for k in STRIDES:
-        calls = answer.data["steps"].get(str(k), [])
+        calls = answer.said.steps.get(str(k), [])
         if calls:
             chain = of_stand_in(answer.arrays, calls, f".{k}")
-            _link(k, chain, stub, seen)
+            _link(k, chain, chain.after_stand_in(gain, stub["offset"]), seen)
         else:
-            chain = of_network(answer.arrays, answer.data["asked"].get(str(k), 0), f".{k}")
+            chain = of_network(answer.arrays, answer.said.asked.get(str(k), 0), f".{k}")
             _follow(k, chain, stub, bench, seen)
         seen.chains[k] = chain
         if chain.start is not None:
@@ -71,9 +94,8 @@ def _not_noise(x: Array) -> str | None:
     return None if odd is None else str(odd)
 
 
-def _link(k: int, chain: Chain, stub: Arrays, seen: SkipObservation) -> None:
+def _link(k: int, chain: Chain, after: list[Array], seen: SkipObservation) -> None:
     """Find the first step whose result is not what goes into the next one, or comes back."""
-    after = chain.after_stand_in(stub["offset"])
     link = chain.broken_link(after)
     if link is not None:
         seen.broken[k] = f"something else than the result of step {link} goes into step {link + 1}"

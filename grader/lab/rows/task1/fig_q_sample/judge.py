@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grader.judging.bench import Bench, Judgement, Observation
-from grader.judging.comparison import Arrays
+from grader.judging.border import Answer
+from grader.judging.comparison import Arrays, take
 from grader.judging.findings import answered, asked, judged
 from grader.lab.figures import draw_forward_strip
 from grader.lab.reference import Schedule
-from grader.lab.settings import NOTEBOOK
+from grader.lab.settings import Setting
+from grader.lab.shared.forward import forward_answer
 from grader.lab.swiss_roll import swiss_roll
 from grader.records import Finding
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
-STEPS = range(0, 500, 50)
+PANELS = 10
 STRIP_POINTS = 2000
 CLOSED_FORM = "x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε   (DDPM Eq. 4)"
 # Coefficients of the stand-in network, which q_sample has no use for.
@@ -42,26 +45,33 @@ class StripObservation(Observation):
 
 
 def judge(bench: Bench) -> Judgement:
-    """Checks t0, t50, ..., t450: a point for each panel."""
+    """Checks panel.0 to panel.9, from t = 0 to the middle of the schedule: a point for each."""
     x0 = swiss_roll(STRIP_POINTS, bench.rng)
-    schedule, seen = Schedule.linear(NOTEBOOK["T"], NOTEBOOK["beta_1"], NOTEBOOK["beta_T"]), StripObservation()
+    setting, seen = Setting.long(bench.rng), StripObservation()
     checks = []
-    for t in STEPS:
-        arrays: Arrays = UNASKED | {"x0": x0, "t": np.full(STRIP_POINTS, t)}
-        answer = asked(partial(bench.ask, "q_sample", NOTEBOOK | {"seed": bench.seed()}, arrays))
-        if isinstance(answer, Answer):
+    for panel, t in enumerate(_steps(bench, setting.T)):
+        inputs: Arrays = {"x0": x0, "t": np.full(STRIP_POINTS, t)}
+        params = setting.params | {"seed": bench.seed()}
+        answer = asked(partial(bench.ask, "q_sample", params, UNASKED | inputs, expects=forward_answer(inputs)))
+        if isinstance(answer, Answer) and "xt" in answer.arrays:
             seen.panels[t] = answer.arrays["xt"]
-        checks.append(judged(f"t{t}", 1.0, partial(_panel, answer, x0, schedule, t)))
+        checks.append(judged(f"panel.{panel}", 1.0, partial(_panel, answer, x0, setting.schedule, t)))
     return Judgement(checks, [seen])
+
+
+def _steps(bench: Bench, T: int) -> list[int]:
+    """t = 0, and one of each ninth of the schedule's first half."""
+    edges = np.linspace(1, T // 2, PANELS).astype(int)
+    return [0, *(int(bench.rng.integers(low, high)) for low, high in pairwise(edges))]
 
 
 def _panel(answer: Answer | ProbeFailure, x0: NDArray[np.float32], s: Schedule, t: int) -> Finding | None:
     """What is left of x_t without its share of x_0: moments of the noise, to six standard errors, and no x_0."""
-    xt = answered(answer).arrays["xt"]
-    checked = f"the panel t = {t} of the strip: {STRIP_POINTS} points of the Swiss roll"
-    if xt.shape != x0.shape or not np.isfinite(xt).all():
-        return Finding(checked, f"finite points of shape {x0.shape}", f"shape {xt.shape} or not finite", "q_sample")
-    points, data = xt.astype(float), x0.astype(float)
+    checked = f"the panel t = {t} of T = {s.T} of the strip: {STRIP_POINTS} points of the Swiss roll"
+    points, malformed = take(answered(answer), "xt", x0.shape, checked)
+    if points is None:
+        return malformed
+    data = x0.astype(float)
     noise, wanted = points - np.sqrt(s.ab[t]) * data, float(np.sqrt(1.0 - s.ab[t]))
     error = wanted / np.sqrt(noise.size)
     leftover = float((noise * data).sum() / (data**2).sum())  # of x_0, beyond its coefficient

@@ -5,27 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import Answer, Count, Expects, Line, Said, Tensor, Unfit
 from grader.judging.comparison import Array, Arrays, take
 from grader.judging.findings import judged
 from grader.records import Finding, Verdict
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
 LONG, WIDTHS = 1000, [64, 64, 64]  # T and hidden widths of the network that is looked at closely
 TRIES = 8  # fresh networks: a ReLU at the end, which is judged for itself, leaves some of them dead
 # Of the target's variance: right networks leave at most 0.25, a tanh at the end 0.5, no t or no bend 0.9.
 LEARNT = 0.35
 CONFIGS = [([128, 128, 128], 1000), ([64], 1000), ([32, 48], 50), ([16, 24, 32, 24, 16], 200)]
+HUGE = 1e30  # outputs far from the origin may be large; beyond this nothing can be computed with them
 DEPENDENCE = 1e-9  # of the largest output, in float64: rounding stays below 1e-13
 DEPENDENCE_FLOAT32 = 2e-5  # where a network insists on float32: rounding stays below 2e-6
 ROLES = "ε_θ(x_t, t): (B, 2), (B,) → (B, 2)   (DDPM Sec. 3.2)"
 
 Calls = list[tuple[NDArray[Any], NDArray[Any]]]  # x (B, 2) and t (B,) or (1,)
+
+
+class OutputsSaid(Said):
+    """How many parameters the network has."""
+
+    parameters: Annotated[int, Field(ge=0, le=10**12)]
+
+
+class GradientSaid(Said):
+    """The largest absolute gradient of each parameter by name (0: none), and how many tensors learn beside them."""
+
+    largest: Annotated[dict[Line, float], Field(max_length=2000)]
+    unregistered: Count
 
 
 class Symptom(Enum):
@@ -80,7 +96,8 @@ def _outputs(bench: Bench, hids: list[int], T: int, calls: Calls, double: bool) 
         arrays[f"x.{i}"] = x.astype(np.float64 if double else np.float32)
         arrays[f"t.{i}"] = t.astype(np.int64)
     params = _built(bench, hids, T) | {"calls": len(calls), "double": double}
-    return bench.ask("simplenet_outputs", params, arrays)
+    outputs = {f"y.{i}": Tensor((len(x), 2), finite=not double, largest=HUGE) for i, (x, _) in enumerate(calls)}
+    return bench.ask("simplenet_outputs", params, arrays, expects=Expects(outputs, OutputsSaid))
 
 
 def _shape(bench: Bench, seen: NetworkObservation) -> Finding | None:
@@ -120,12 +137,12 @@ def _malformed(
     if y is not None and np.array_equal(y, x):
         seen.symptoms.add(Symptom.RETURNS_INPUT)
         return Finding(checked, "an estimate of the noise in x", "x itself", "SimpleNet.forward", ROLES)
-    if not answer.data["parameters"]:
+    if not answer.said.parameters:
         seen.symptoms.add(Symptom.NO_PARAMETERS)
         return Finding(checked, "a network with parameters to learn", "it has none", "SimpleNet.__init__", ROLES)
     if y is None and finding is not None:
-        formed = answer.arrays.get("y.0", np.empty(0)).shape == shape
-        broken = formed and not np.isfinite(answer.arrays["y.0"]).all()
+        misfit = answer.misfits.get("y.0")
+        broken = misfit is not None and misfit.kind is Unfit.NOT_FINITE
         seen.symptoms.add(Symptom.NOT_FINITE if broken else Symptom.WRONG_SHAPE)
     return finding
 
@@ -207,12 +224,12 @@ def _gradient(bench: Bench, seen: NetworkObservation) -> Finding | None:
     for _ in range(TRIES):
         arrays: Arrays = {"x": 2 * bench.normal(512, 2), "t": _steps(bench, 512), "projection": bench.normal(512, 2)}
         params = _built(bench, WIDTHS, LONG)
-        data = _unless_malformed(bench, seen, "simplenet_gradient", params, arrays).data
-        if data["unregistered"] or not data["largest"]:
+        said = _unless_malformed(bench, seen, "simplenet_gradient", params, arrays, Expects(said=GradientSaid)).said
+        if said.unregistered or not said.largest:
             seen.symptoms.add(Symptom.NO_PARAMETERS)
-            got = f"{data['unregistered']} tensors that learn are not" if data["largest"] else "there are none"
+            got = f"{said.unregistered} tensors that learn are not" if said.largest else "there are none"
             return Finding(checked, "all layers among the module's parameters()", got, "SimpleNet.__init__", ROLES)
-        silent = {name for name, size in data["largest"].items() if not size > 0}
+        silent = {name for name, size in said.largest.items() if not size > 0}
         dead = silent if dead is None else dead & silent
         if not dead:
             return None
@@ -228,11 +245,11 @@ def _gradient(bench: Bench, seen: NetworkObservation) -> Finding | None:
 
 
 def _unless_malformed(
-    bench: Bench, seen: NetworkObservation, probe: str, params: dict[str, Any], arrays: Arrays
+    bench: Bench, seen: NetworkObservation, probe: str, params: dict[str, Any], arrays: Arrays, expects: Expects
 ) -> Answer:
     """Ask; where the output's form was found wrong before, a crash of our arithmetic on it is no crash of theirs."""
     try:
-        return bench.ask(probe, params, arrays)
+        return bench.ask(probe, params, arrays, expects=expects)
     except ProbeFailure as failure:
         if failure.verdict is Verdict.CRASHED and seen.symptoms & FORMLESS:
             raise ProbeFailure(
@@ -243,14 +260,20 @@ def _unless_malformed(
 
 
 def _learns(bench: Bench, seen: NetworkObservation) -> Finding | None:
-    """A target that needs a bend in x, a dependence on t, and outputs of both signs beyond ±1, as noise has them."""
+    """A target that needs a bend in x, a dependence on t, and outputs of both signs beyond ±1, as noise has them.
+
+    It is drawn anew, and the points on which the network is judged come once it has learnt.
+    """
     share = np.inf
     for steps in (200, 600, 600):  # small initial weights may be slow to leave a flat start
-        x, t, y = _bent_target(bench)
-        x_new, t_new, y_new = _bent_target(bench)  # judged on points that were not learnt, by a target known here only
+        target = BentTarget.draw(bench)
+        (x, t), (x_new, t_new) = target.points(bench), target.points(bench)
+        arrays: Arrays = {"x": x, "t": t, "y": target(x, t).astype(np.float32)}
         params = _built(bench, WIDTHS, LONG) | {"lr": 3e-3, "steps": steps}
-        arrays: Arrays = {"x": x, "t": t, "y": y, "x_new": x_new, "t_new": t_new}
-        answer = _unless_malformed(bench, seen, "simplenet_learn", params, arrays)
+        _unless_malformed(bench, seen, "simplenet_learn", params, arrays, Expects())
+        y_new = target(x_new, t_new)
+        expects = Expects({"y": Tensor(y_new.shape, finite=False, largest=HUGE)})
+        answer = _unless_malformed(bench, seen, "simplenet_learnt", {}, {"x": x_new, "t": t_new}, expects)
         got, _ = take(answer, "y", y_new.shape, "SimpleNet after learning")
         share = np.inf if got is None else float(((got - y_new) ** 2).mean() / y_new.var())
         if np.isfinite(share) and share < LEARNT:
@@ -259,7 +282,7 @@ def _learns(bench: Bench, seen: NetworkObservation) -> Finding | None:
         seen.symptoms.add(Symptom.ACTIVATION_AT_THE_END)
     seen.symptoms.add(Symptom.DOES_NOT_LEARN)
     return Finding(
-        "SimpleNet fitted to y = ±5(|x| − 1), the sign set by t, in 600 steps of Adam, at new x",
+        "SimpleNet fitted to y = ±5(|Rx| − 1), R a rotation, the sign set by t, in 600 steps of Adam, at new x",
         f"an error below {100 * LEARNT:.0f}% of the target's variance",
         f"{100 * share:.0f}% of it",
         "SimpleNet",
@@ -267,11 +290,30 @@ def _learns(bench: Bench, seen: NetworkObservation) -> Finding | None:
     )
 
 
-def _bent_target(bench: Bench) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    """Points x (256, 2), each at both ends of t (256,), and y = ±5(|x| - 1) with the sign set by t."""
-    x = np.repeat(bench.uniform(-2, 2, 128, 2), 2, axis=0)
-    t = np.tile([0, LONG - 1], 128).astype(np.int64)
-    return x, t, np.where(t == 0, 5.0, -5.0)[:, None].astype(np.float32) * (np.abs(x) - 1)
+@dataclass(frozen=True)
+class BentTarget:
+    """y_i = ±height_i (|R x|_i - level_i), each with its own sign, the other way round at the other end of t."""
+
+    rotation: Array  # (2, 2)
+    height: Array  # (2,)
+    level: Array  # (2,)
+    ends: tuple[int, int]  # the t at which it is learnt
+
+    @classmethod
+    def draw(cls, bench: Bench) -> BentTarget:
+        angle = bench.rng.uniform(0.0, 2.0 * np.pi)
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        height = bench.rng.choice([-1.0, 1.0], 2) * bench.rng.uniform(4.5, 5.5, 2)
+        ends = (int(bench.rng.integers(0, 10)), int(bench.rng.integers(LONG - 10, LONG)))
+        return cls(rotation, height, bench.rng.uniform(0.9, 1.1, 2), ends)
+
+    def points(self, bench: Bench) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """x (256, 2), each at both ends of t, and t (256,)."""
+        return np.repeat(bench.uniform(-2, 2, 128, 2), 2, axis=0), np.tile(self.ends, 128).astype(np.int64)
+
+    def __call__(self, x: NDArray[np.float32], t: NDArray[np.int64]) -> Array:
+        sign = np.where(t == self.ends[0], 1.0, -1.0)[:, None]
+        return np.asarray(sign * self.height * (np.abs(x.astype(float) @ self.rotation.T) - self.level))
 
 
 def _squashed(bench: Bench) -> bool:

@@ -1,5 +1,7 @@
 """What the network gives for inputs, gives its parameters to learn from, and learns in some steps."""
 
+import math
+
 import torch
 from loading import probe
 from probing import need_tensor
@@ -45,8 +47,13 @@ def simplenet_gradient(half, params, arrays):
     y = need_tensor(net(arrays["x"], arrays["t"]), "SimpleNet.forward")
     unregistered = len(leaves(y) - set(net.parameters()))
     (y * arrays["projection"]).sum().backward()
-    largest = {name: 0.0 if p.grad is None else float(p.grad.abs().max()) for name, p in net.named_parameters()}
-    return {"largest": largest, "unregistered": unregistered}, {}
+    return {"largest": {name: largest(p) for name, p in net.named_parameters()}, "unregistered": unregistered}, {}
+
+
+def largest(parameter):
+    """The largest absolute gradient; 0 where there is none, or none that is finite."""
+    size = 0.0 if parameter.grad is None or not parameter.numel() else float(parameter.grad.abs().max())
+    return size if math.isfinite(size) else 0.0
 
 
 def leaves(y):
@@ -82,13 +89,23 @@ class Adam:
             p.grad = None
 
 
+LEARNT = {}  # the network of the last fit
+
+
 @probe("simplenet_learn")
 def simplenet_learn(half, params, arrays):
-    """Outputs y for inputs x_new, t_new, after fitting the target y on x, t (full batch) with Adam."""
+    """Fit the target y on x, t (full batch) with Adam, and keep the network."""
     net = build_simplenet(half, params)
     optimizer = Adam(net.parameters(), params["lr"])
     for _ in range(params["steps"]):
         torch.nn.functional.mse_loss(net(arrays["x"], arrays["t"]), arrays["y"]).backward()
         optimizer.step()
+    LEARNT["net"] = net.eval()
+    return {}, {}
+
+
+@probe("simplenet_learnt")
+def simplenet_learnt(half, params, arrays):
+    """Outputs y of the network that was fitted last, for inputs x, t."""
     with torch.no_grad():
-        return {}, {"y": need_tensor(net.eval()(arrays["x_new"], arrays["t_new"]), "SimpleNet.forward")}
+        return {}, {"y": need_tensor(LEARNT["net"](arrays["x"], arrays["t"]), "SimpleNet.forward")}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from grader.judging.bench import Bench, Judgement
+from grader.judging.border import Answer
 from grader.judging.comparison import Array, off, take
 from grader.judging.findings import answered, judged
 from grader.lab.shared.forward import EQUATION, Forward, ForwardObservation, ForwardRun, ReturnedNoise
 from grader.records import Finding
-from grader.sandbox import Answer
 
 ADD_NOISE = Forward("add_noise", sample=(3, 6, 5), per_t=3, large=(128, 3, 12, 10))
 RETURNED = "the second value that add_noise returns"
@@ -41,7 +41,7 @@ def _other_noise(answer: Answer, used: Array, other: ReturnedNoise, seen: Forwar
     """What came back beside x_t where it is not the noise that was used."""
     eps, malformed = take(answer, "eps", used.shape, RETURNED)
     if eps is None:
-        seen.returned = ReturnedNoise.MALFORMED if "eps" in answer.arrays else ReturnedNoise.ABSENT
+        seen.returned = ReturnedNoise.MALFORMED if "eps" in answer.misfits else ReturnedNoise.ABSENT
         return malformed
     wrong = off(eps, used, atol=1e-3)  # dividing by b_t enlarges float32 rounding
     if wrong is None:

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import Answer, Expects, Line, Said, Tensor, tamed
 from grader.judging.comparison import Array, off
 from grader.judging.findings import answered, asked, judged
 from grader.lab.reference import Schedule
+from grader.lab.settings import NOTEBOOK, Setting
 from grader.records import Finding
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import ProbeFailure
 
-LENGTHS = (1000, 50, 10)
-BETA_1, BETA_T = 1e-4, 0.02
+LENGTHS = ((800, 1200), (40, 60), (8, 11))  # a T is drawn between each two
+MOST = 10_000  # numbers of a table
 EQUATION = (
     "β_t = min(1 − ᾱ_t/ᾱ_{t−1}, 0.999), ᾱ_t = f(t)/f(0), f(t) = cos²((t/T + s)/(1 + s) · π/2), s = 0.008   "
     "(Nichol & Dhariwal 2021, Eq. 17)"
@@ -33,6 +35,12 @@ ALPHA_BAR_ATOL = 0.02  # a missing s or another clip is not charged twice
 Part = Callable[[Schedule], NDArray[np.bool_]]
 
 
+class TablesSaid(Said):
+    """The dtype of each table, as torch names it."""
+
+    dtypes: dict[Line, Line]
+
+
 @dataclass
 class CosineObservation(Observation):
     """The betas that came back for each T (only those of the right form)."""
@@ -43,19 +51,24 @@ class CosineObservation(Observation):
 
 def judge(bench: Bench) -> Judgement:
     """Checks form, table, start, end, alpha_bar."""
-    seen, given = CosineObservation(), {"beta_1": BETA_1, "beta_T": BETA_T, "mode": "cosine"}
-    answers = {T: asked(partial(bench.ask, "schedule_tables", {"T": T, **given})) for T in LENGTHS}
+    seen, setting = CosineObservation(), Setting.long(bench.rng)
+    table = Tensor(finite=False, largest=np.inf, most=MOST)
+    expects = Expects.alike(("betas", "alphas", "alphas_cumprod"), table, TablesSaid)
+    lengths = [int(bench.rng.integers(low, high + 1)) for low, high in LENGTHS]
+    given = setting.params | {"mode": "cosine"}
+    answers = {T: asked(partial(bench.ask, "schedule_tables", given | {"T": T}, expects=expects)) for T in lengths}
     for T, answer in answers.items():
         if isinstance(answer, ProbeFailure):
             continue
-        betas = answer.arrays["betas"].astype(float)
-        seen.lengths[T] = betas.shape
+        answer.arrays.update({name: tamed(array) for name, array in answer.arrays.items()})
+        betas = answer.arrays.get("betas", np.empty(0))
+        seen.lengths[T] = answer.shape("betas") or ()
         if betas.shape == (T,):
             seen.betas[T] = betas
     clips = bench.policy.cosine.clips
     bounds = " or ".join(map(str, clips))
     judges: dict[str, Callable[[dict[int, Answer]], Finding | None]] = {
-        "form": _form,
+        "form": partial(_form, setting),
         "table": lambda a: _compare(a, clips, _between, "the cosine betas between the ends"),
         "start": lambda a: _compare(a, clips, _start, f"the first beta, and all betas below {SMALL}"),
         "end": lambda a: _compare(a, clips, _end, f"the last two betas, clipped at {bounds}"),
@@ -82,10 +95,10 @@ def _end(s: Schedule) -> NDArray[np.bool_]:
     return np.arange(s.T) >= s.T - 2
 
 
-def _form(answers: dict[int, Answer]) -> Finding | None:
+def _form(setting: Setting, answers: dict[int, Answer]) -> Finding | None:
     for T, answer in answers.items():
         checked = f"the betas of BaseScheduler(num_train_timesteps={T}, mode='cosine')"
-        betas, dtype = answer.arrays["betas"], answer.data["dtypes"]["betas"]
+        betas, dtype = answer.arrays["betas"], answer.said.dtypes.get("betas", "none")
         if betas.shape != (T,):
             return Finding(checked, f"shape ({T},)", f"shape {betas.shape}", "BaseScheduler", EQUATION)
         if "float" not in dtype:
@@ -95,10 +108,11 @@ def _form(answers: dict[int, Answer]) -> Finding | None:
             got = f"{betas[bad[0]]:.5g} at t = {bad[0]}"
             return Finding(checked, "numbers in (0, 1]", got, "BaseScheduler", EQUATION)
         falls = np.flatnonzero(np.diff(betas[1:]) < -1e-6)  # the first is judged with the start
-        if len(falls) or (max(LENGTHS) == T and betas[-1] <= betas[1]):
+        if len(falls) or (max(answers) == T and betas[-1] <= betas[1]):
             got = f"a fall after t = {falls[0] + 1}" if len(falls) else "the same number throughout"
             return Finding(checked, "betas that grow with t", got, "BaseScheduler", EQUATION)
-        others = (make(T, BETA_1, BETA_T).betas for make in (Schedule.linear, Schedule.quad))
+        ends = ((setting.beta_1, setting.beta_T), (NOTEBOOK["beta_1"], NOTEBOOK["beta_T"]))
+        others = (make(T, *pair).betas for make in (Schedule.linear, Schedule.quad) for pair in ends)
         if any(np.allclose(betas, other, rtol=1e-3) for other in others):
             return Finding(checked, "a table of its own", "that of another mode", "BaseScheduler", EQUATION)
     return None
@@ -112,7 +126,7 @@ def _compare(answers: dict[int, Answer], clips: tuple[float, ...], part: Part, c
 
 def _first_wrong(answers: dict[int, Answer], clip: float, part: Part, checked: str) -> Finding | None:
     for T, answer in answers.items():
-        got = answer.arrays["betas"].astype(float)
+        got = answer.arrays["betas"]
         if got.shape != (T,):
             return Finding(f"{checked}, T = {T}", f"shape ({T},)", f"shape {got.shape}", "BaseScheduler", EQUATION)
         right = Schedule.cosine(T, clip)
@@ -135,7 +149,7 @@ def _alpha_bar(answers: dict[int, Answer]) -> Finding | None:
     """alpha-bar falls along the squared cosine, never to NaN, and is the product of the alphas of the very betas."""
     for T, answer in answers.items():
         checked = f"alphas_cumprod of the cosine schedule, T = {T}"
-        betas, ab = (answer.arrays[name].astype(float) for name in ("betas", "alphas_cumprod"))
+        betas, ab = (answer.arrays[name] for name in ("betas", "alphas_cumprod"))
         if ab.shape != (T,) or not np.isfinite(ab).all():
             got = f"shape {ab.shape}, {int((~np.isfinite(ab)).sum())} not finite"
             return Finding(checked, f"{T} finite numbers", got, "BaseScheduler", EQUATION)
