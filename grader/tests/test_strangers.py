@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import subprocess
 import threading
 import time
 import zipfile
@@ -113,7 +114,6 @@ def odd_folders(root):
     """Folders that made the staging raise something else than Unreadable, or make a file system do so."""
     yield foldered(root / "chain", {"/".join("d" * 400) + "/x.py": b""})
     deep = root / "deep"
-    place = os.open(root, os.O_RDONLY)
     os.mkdir(deep)
     inside = os.open(deep, os.O_RDONLY)
     for _ in range(1500):  # beyond what a path can name
@@ -121,7 +121,6 @@ def odd_folders(root):
         inside, before = os.open("ddddd", os.O_RDONLY, dir_fd=inside), inside
         os.close(before)
     os.close(inside)
-    os.close(place)
     yield deep
     yield foldered(root / "clash", {f"{T1}/e\u0301.py": b"1", f"{T1}/\u00e9.py": b"2"})
     yield foldered(root / "slash", {f"{T1}/a": b"1", f"{T1}\\a\\b.py": b"2", f"{T1}/ddpm.py": b""})
@@ -131,6 +130,7 @@ def test_whatever_a_folder_holds_it_is_unreadable_at_worst(tmp_path):
     for number, folder in enumerate(odd_folders(tmp_path)):
         with pytest.raises(Unreadable):
             stage(folder, tmp_path / f"staged{number}", LAB)
+    subprocess.run(["rm", "-rf", tmp_path / "deep"], check=True)  # deeper than pytest itself can remove
 
 
 def test_names_that_differ_only_in_case_are_files_of_their_own(tmp_path):
