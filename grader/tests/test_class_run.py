@@ -283,7 +283,7 @@ def test_a_class_takes_no_more_than_its_jobs_at_a_time(tmp_path, monkeypatch):
     class Stop(Exception):
         pass
 
-    def work(task, order, folder):
+    def work(task, order, folder, stopped):
         raise Stop
 
     monkeypatch.setattr(run, "grade_into", work)

@@ -20,6 +20,7 @@ from PIL import Image
 from grader.fid.extractor import progress
 from grader.fid.images import open_folder, pictures
 from grader.lab import LAB
+from grader.lab.images.request import PATIENCE, SLACK_S
 from grader.lab.images.results import Pixels
 from grader.lab.policy import DdpmPolicy
 from grader.policy import Limits
@@ -30,7 +31,6 @@ HALF = "task2"
 CHUNK_S = 20.0  # of training between two lines of progress
 THREADS = 1024  # a GPU's libraries start many
 MOST_PIXELS = 2 << 30  # values of all training images together
-SLACK_S = 120.0  # for loading and for the last step of a chunk
 
 
 class NotDrawn(Exception):
@@ -52,7 +52,7 @@ class Machine:
         return self.policy.limits.model_copy(
             update={
                 "submission_s": seconds + SLACK_S,
-                "wall_s": 3 * (seconds + SLACK_S),
+                "wall_s": PATIENCE * (seconds + SLACK_S),
                 "cpu_s": cpu,
                 "memory_mib": runs.memory_mib,
                 "total_memory_mib": runs.memory_mib,

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +32,7 @@ from grader.labs import RubricRow
 from grader.records import Check, Row, Verdict
 from grader.running.evidence import Evidence
 from grader.running.report_pages import Pages
+from grader.running.turns import alone
 from grader.sandbox import ProbeFailure, Sandbox
 from grader.text import number
 
@@ -50,8 +50,6 @@ DEFAULT = {
         "dropout": 0.1,
     },
 }
-
-_one_at_a_time = threading.Lock()  # of FIDs and of models that draw: each takes the whole machine
 
 
 class Level(StrEnum):
@@ -232,7 +230,7 @@ def _other_schedule(run: Run, betas: Any) -> str:
 
 def _judge_fid(row: RubricRow, evidence: Findings, folder: Path) -> Row:
     """The measured row; where there is no number, a person decides, and the message says why there is none."""
-    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch, _one_at_a_time:
+    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch, alone():
         Path(scratch).chmod(0o755)
         try:
             images, trust, origin, figures = _images(evidence, Path(scratch), folder)
