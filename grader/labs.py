@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from grader.policy import Policy
     from grader.records import Row
     from grader.running.evidence import Evidence
+    from grader.running.grading import Order
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COURSE = "grader.lab"  # the lab where none is named
@@ -238,6 +239,10 @@ class Lab:
     def verbs(self) -> dict[str, tuple[str, Callable[[list[str]], int]]]:
         """Verbs of the command line that only this lab has: a line about each, and what runs it."""
         return {}
+
+    def beyond(self, order: Order) -> tuple[float, int]:
+        """Wall seconds that an order may take beyond the policy's limits, and MiB that it needs if that is more."""
+        return 0.0, 0
 
     def thresholds(self, policy: Any) -> tuple[float, ...]:
         """Values of the lab's measure at which the points change, for the class page."""

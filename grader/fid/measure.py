@@ -48,15 +48,17 @@ def measure(
     batch_size: int = 32,
     device: str = "cpu",
     trust: Trust = Trust.UNVERIFIED,
+    strangers: bool = False,
 ) -> FidReport:
     """FID of the images in `generated` against `reference`, a folder of images or an .npz of mu and sigma.
 
     `weights` is a weights file (None: pytorch-fid's, fetched where need be), `training` a folder of images that the
-    model was trained on, which generated ones are compared with as well. Raises NotMeasurable for what is wrong with
+    model was trained on, which generated ones are compared with as well. Links in a folder of `strangers` are not
+    followed. Raises NotMeasurable for what is wrong with
     the images and UsageError for weights or devices that cannot be had.
     """
     cache = cache or default_cache()
-    folder = open_folder(generated, "generated")
+    folder = open_folder(generated, "generated", strangers)
     if weights is None and rules.weights:
         weights = Path(rules.weights)
     # Every path is looked at before weights are fetched and features are computed.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from grader.policy import Policy
     from grader.records import Row
     from grader.running.evidence import Evidence
+    from grader.running.grading import Order
 
 HALVES = (
     Half("task1", "2d_plot_diffusion_todo", "Task 1 · points in the plane", ("network.py", "ddpm.py"), "ddpm.py"),
@@ -73,6 +74,11 @@ class DdpmLab(Lab):
         from grader.lab.images.request import requested
 
         return requested(options, policy, rows)
+
+    def beyond(self, order: Order) -> tuple[float, int]:
+        from grader.lab.images.request import beyond
+
+        return beyond(order)
 
     def thresholds(self, policy: Any) -> tuple[float, ...]:
         thresholds: tuple[float, ...] = policy.fid.thresholds

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 DPI = 100
 COLOURS = 32  # of the PNG's palette: a strip takes 40 kB instead of 150 kB
 WIDE = 8.0  # inches of pictures
+TALL = 24.0  # inches of one picture at most, whatever its shape
 DRAWN = 1500  # points drawn per panel; more only make the file larger
+STEPS_DRAWN = 20_000  # of a loss curve
 HUGE = 1e30  # beyond this the axes themselves would overflow
 BLUE, RED = "#1f5f99", "#b3261e"
 
@@ -60,9 +62,11 @@ def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Pa
         axes = figure.subplots()
         axes.set(xlabel="step", ylabel="loss", ylim=(0, _top(losses[finite])))
         axes.axhspan(*allowed, color="#2e8b57", alpha=0.15, lw=0)
-        axes.plot(np.where(finite, losses, np.nan), lw=0.4, color="#9db8d2")
+        every = -(-len(losses) // STEPS_DRAWN) or 1
+        steps = np.arange(len(losses))
+        axes.plot(steps[::every], np.where(finite, losses, np.nan)[::every], lw=0.4, color="#9db8d2")
         mean = _running_mean(losses[finite])
-        axes.plot(np.flatnonzero(finite)[len(losses[finite]) - len(mean) :], mean, lw=1.6, color=BLUE)
+        axes.plot(steps[finite][len(losses[finite]) - len(mean) :][::every], mean[::every], lw=1.6, color=BLUE)
         if not finite.all():
             axes.text(
                 0.98,
@@ -96,7 +100,7 @@ def draw_picture_rows(pictures: list[NDArray[np.uint8]], titles: list[str], path
     """
     if not pictures:
         raise ValueError("a figure needs at least one picture")
-    heights = [max(0.3, WIDE * picture.shape[0] / picture.shape[1]) for picture in pictures]
+    heights = [min(TALL, max(0.3, WIDE * picture.shape[0] / picture.shape[1])) for picture in pictures]
     with _canvas(WIDE, sum(heights) + 0.32 * len(pictures), path, colours=256) as figure:
         figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.0)
         grid = figure.subplots(len(pictures), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
@@ -161,14 +165,18 @@ def _limit(clouds: list[NDArray[np.float64]]) -> float:
     return float(limit) if limit > 1e-6 else 1.0
 
 
+def _thinned(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most DRAWN of the rows, evenly."""
+    return cloud[:: -(-len(cloud) // DRAWN) or 1]
+
+
 def _panel(axes: Axes, cloud: NDArray[np.float64], note: str, limit: float) -> None:
     outside = (np.abs(cloud) > limit).any(axis=1)
     count = int(np.count_nonzero(outside))
     if count:
         note += f"{chr(10) if note else ''}{count} beyond the frame"
-    edge = np.clip(cloud[outside], -limit, limit)
-    inside = cloud[~outside]
-    inside = inside[:: -(-len(inside) // DRAWN) or 1]
+    edge = np.clip(_thinned(cloud[outside]), -limit, limit)
+    inside = _thinned(cloud[~outside])
     axes.plot(inside[:, 0], inside[:, 1], ".", markersize=1.6, color=BLUE, rasterized=True)
     axes.plot(edge[:, 0], edge[:, 1], "s", markersize=4, color=RED, clip_on=False)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")

@@ -12,16 +12,18 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grader.errors import UsageError
-from grader.output.report import write_report
 from grader.records import Result, Verdict
 from grader.results import read_result
-from grader.running.grading import Order, grade_submission
+from grader.running.apart import began as _began
+from grader.running.apart import grade_apart
+from grader.running.grading import Order
 from grader.submission.kept import as_handed_in, content, read_kept
 from grader.submission.resubmissions import Task
 
@@ -87,15 +89,6 @@ def _alive(name: str) -> bool:
     return number.isdigit() and _began(int(number)) == began
 
 
-def _began(process: int) -> str:
-    """When a process began, in the kernel's ticks; "" for one that is not there."""
-    try:
-        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text.rpartition(")")[2].split()[19]
-
-
 # --- what is left to do
 
 
@@ -126,13 +119,12 @@ def _stands(result: Result, task: Task, order: Order, folder: Path) -> bool:
 # --- grading
 
 
-def grade_into(task: Task, order: Order, folder: Path) -> Result:
-    """Grade one submission and write everything about it to `folder`."""
-    result = grade_submission(task.path, order, folder, task.id)
-    result.remarks += task.remarks
-    write_report(result, folder, order.lab)
-    (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
-    return result
+def grade_into(task: Task, order: Order, folder: Path, stopped: Callable[[], bool] = lambda: False) -> Result:
+    """Grade one submission, in a process of its own, and write everything about it to `folder`.
+
+    Raises Stopped soon after `stopped` says so, and OSError for a fault of the machine.
+    """
+    return grade_apart(task, order, folder, stopped)
 
 
 def put_in_place(folder: Path, out: Path, name: str) -> None:
@@ -171,13 +163,17 @@ def work_folder(out: Path) -> Path:
 def grade_class(
     tasks: list[Task], order: Order, out: Path, jobs: int, begun: Callable[[str], None] = lambda _: None
 ) -> Iterator[Result]:
-    """Grade tasks, `jobs` at a time; yields each result when it is in place. `begun` is told of each start."""
+    """Grade tasks, `jobs` at a time; yields each result when it is in place. `begun` is told of each start.
+
+    Whatever ends the run, also Ctrl-C, ends what is being graded with it.
+    """
+    stop = threading.Event()
 
     def work(task: Task) -> Result:
         begun(task.id)
         folder = work_folder(out)
         try:
-            result = grade_into(task, order, folder)
+            result = grade_into(task, order, folder, stop.is_set)
             folder.chmod(0o755)
             put_in_place(folder, out, task.id)
             return result
@@ -197,5 +193,6 @@ def grade_class(
                 for future in done:
                     yield future.result()
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -24,6 +24,15 @@ class Evidence:
     artifacts: Path | None  # this student's folder, if there is one
     folder: Path  # for figures
     notes: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0  # of this submission, for what is drawn from its models; the run's own is kept from its code
+
+    @property
+    def has_artifacts(self) -> bool:
+        """Whether there is a folder for this id; a link to another one's is none."""
+        place = self.artifacts
+        if place is None or not place.is_dir():
+            return False
+        return not (place.is_symlink() and place.resolve().is_relative_to(place.parent.resolve()))
 
     def for_a_person(self, row: RubricRow, message: str = "", **rest: Any) -> Row:
         """The row with its points pending; without a message, the place in the report is named."""

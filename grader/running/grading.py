@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
+import os
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 
 from grader import __version__
-from grader.judging.bench import Bench
+from grader.alarm import OutOfTime, within
+from grader.files import of_the_machine
+from grader.judging.bench import Bench, Observation
 from grader.judging.diagnosis import diagnose
 from grader.labs import Lab, RowKind, RubricRow
 from grader.records import Result, Row, Verdict
+from grader.running import bounded
 from grader.running.evidence import Evidence
 from grader.running.report_pages import FILE, MOUNT, Pages, draw_pages, read_report
 from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
@@ -30,9 +33,13 @@ from grader.submission.changed_lines import changes_outside_todos
 from grader.submission.kept import digest_of_file, keep
 from grader.submission.unpack import Submission, Unreadable, stage, submission_id
 
+NOT_TRAINED = "not trained, as --no-training was asked for"
 PACKAGE = Path(__file__).resolve().parents[1]
 FAULTS = "grader_error.log"
+JUDGE_S = 120.0  # of CPU for the grader's own work on a row; the sandbox has its own limits
+MOST_ARTIFACTS = 100_000  # files of a student that are listed
 Told = Callable[[Row], None]
+Begun = Callable[[Result], None]
 
 
 @dataclass(frozen=True)
@@ -103,19 +110,34 @@ def deciding_sources(lab: Lab) -> str:
 
 def _listing(folder: Path) -> list[tuple[str, int, int]]:
     """Names, sizes and times of a student's artifacts: they are too large to be read for a digest."""
-    files = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
-    return [(path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in files]
+    found: list[tuple[str, int, int]] = []
+    for here, below, files in os.walk(folder):
+        below.sort()
+        for path in (Path(here, name) for name in sorted(files)):
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                found.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+        if len(found) > MOST_ARTIFACTS:
+            break
+    return found
 
 
-def _nobody(row: Row) -> None:
-    """For who does not ask to be told of rows."""
+def _nobody(about: object) -> None:
+    """For who does not ask to be told."""
 
 
-def grade_submission(path: Path, order: Order, folder: Path, name: str | None = None, told: Told = _nobody) -> Result:
+def grade_submission(
+    path: Path,
+    order: Order,
+    folder: Path,
+    name: str | None = None,
+    told: Told = _nobody,
+    begun: Begun = _nobody,
+) -> Result:
     """Grade one ZIP or folder. Figures and the code go to `folder`. Never raises for what is in the submission.
 
-    `name` is the id that the run gives it, by which its artifacts are found; the ZIP's own without. `told` gets each
-    row as soon as it is judged.
+    `name` is the id that the run gives it, by which its artifacts are found; the ZIP's own without. `begun` gets the
+    result before there are rows in it, `told` each row as soon as it is judged.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch:
@@ -127,7 +149,7 @@ def grade_submission(path: Path, order: Order, folder: Path, name: str | None = 
         else:
             submission.id = name or submission.id
             keep(path, submission, folder)
-            result = _grade_guarded(submission, order, folder, told)
+            result = _grade_guarded(submission, order, folder, told, begun)
     result.id = name or result.id
     result.rules = order.rules_for(result.id)
     result.duration_s = round(time.monotonic() - began, 2)
@@ -148,8 +170,8 @@ def _unreadable(path: Path, order: Order, problem: str) -> Result:
     )
 
 
-def _grade_guarded(submission: Submission, order: Order, folder: Path, told: Told) -> Result:
-    """A fault of ours, such as a worker that does not start, leaves every row pending and the class going on."""
+def _grade_guarded(submission: Submission, order: Order, folder: Path, told: Told, begun: Begun) -> Result:
+    """A fault of ours, such as a worker that does not start, leaves rows pending and the class going on."""
     result = Result(
         submission.id,
         submission.sha256,
@@ -158,17 +180,42 @@ def _grade_guarded(submission: Submission, order: Order, folder: Path, told: Tol
         str(order.sandbox),
         {},
         [],
-        remarks=list(submission.remarks),
+        remarks=bounded.remarks(submission.remarks),
     )
     try:
-        return _grade_staged(submission, order, folder, result, told)
-    except Exception:
-        result.rows = [_our_fault(row, folder) for row in order.rows]
-        return result
+        _grade_staged(submission, order, folder, result, told, begun)
+    except Exception as error:
+        judged = {row.id for row in result.rows}
+        result.rows += [_ended(row, error, order, folder) for row in order.rows if row.id not in judged]
+    result.remarks = bounded.remarks(result.remarks)
+    result.rows.sort(key=lambda row: [one.id for one in order.rows].index(row.id))
+    return result
 
 
-# What is wrong with the machine and not with a submission: a full disk, a quota, a drive that is gone.
-MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS})
+def not_judged(row: RubricRow, order: Order, verdict: Verdict, why: str) -> Row:
+    """A row that was not come to. What a person judges is still there to be judged, and costs nothing."""
+    if row.kind is RowKind.PERSON and verdict is not Verdict.GRADER_ERROR:
+        return Row(
+            row.id, row.points, Verdict.NEEDS_REVIEW, message=f"a person judges this row; not prepared, as {why}"
+        )
+    if row.trains and not order.training:
+        return Row(row.id, row.points, Verdict.NEEDS_REVIEW, message=NOT_TRAINED)
+    return Row(row.id, row.points, verdict, message=why)
+
+
+def _ended(row: RubricRow, error: BaseException, order: Order, folder: Path) -> Row:
+    """The row that an exception leaves behind: of what the submission sent where it can only be that, else of ours."""
+    if isinstance(error, ProbeFailure) and error.verdict is not Verdict.GRADER_ERROR:
+        text = error.message + (f"\nwhere: {error.where}" if error.where else "")
+        return not_judged(row, order, error.verdict, text)
+    if isinstance(error, MemoryError):
+        text = "what the submission sent took more memory than the grader has for it"
+        return not_judged(row, order, Verdict.OUT_OF_MEMORY, text)
+    if isinstance(error, OutOfTime):
+        return not_judged(row, order, Verdict.TIMEOUT, f"to judge what the submission sent {error}")
+    if isinstance(error, RecursionError):
+        return not_judged(row, order, Verdict.FAILED, "what the submission sent is nested too deeply to be judged")
+    return _our_fault(row, folder)
 
 
 def _our_fault(row: RubricRow, folder: Path) -> Row:
@@ -177,7 +224,7 @@ def _our_fault(row: RubricRow, folder: Path) -> Row:
     Faults of the machine go on upwards: the next submission would meet them as well, so the run has to stop.
     """
     error = sys.exception()
-    if isinstance(error, OSError) and error.errno in MACHINE:
+    if error is not None and of_the_machine(error):
         raise error
     with open(folder / FAULTS, "a", encoding="utf-8", errors="backslashreplace") as log:
         log.write(f"{row.id}\n{traceback.format_exc()}\n")
@@ -189,20 +236,22 @@ def _our_fault(row: RubricRow, folder: Path) -> Row:
     )
 
 
-def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result, told: Told) -> Result:
+def _grade_staged(submission: Submission, order: Order, folder: Path, result: Result, told: Told, begun: Begun) -> None:
     mounts = submission.halves | _report_mount(submission, order)
+    begun(result)
     with Sandbox(submission.root, mounts, order.policy.limits, order.lab.material, order.sandbox, order.gpu) as sandbox:
         result.remarks += _changes(submission, order.lab)  # while the worker imports torch
         result.sandbox = str(sandbox.kind)
         result.environment = sandbox.environment()
+        begun(result)
         for row in order.rows:
             if row.kind is not RowKind.PERSON:
                 result.rows.append(_timed(lambda row=row: _grade_row(row, submission, sandbox, order, folder)))  # type: ignore[misc]
                 told(result.rows[-1])
         result.remarks += _worker_remarks(submission, sandbox)
-        result.rows += _grade_report(submission, sandbox, order, folder)
-    result.rows.sort(key=lambda row: [one.id for one in order.rows].index(row.id))
-    return result
+        for graded in _grade_report(submission, sandbox, order, folder):
+            result.rows.append(graded)
+            told(graded)
 
 
 def _report_mount(submission: Submission, order: Order) -> dict[str, str]:
@@ -216,16 +265,18 @@ def _report_mount(submission: Submission, order: Order) -> dict[str, str]:
     return {MOUNT: folder.name}
 
 
-def _grade_report(submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> list[Row]:
+def _grade_report(submission: Submission, sandbox: Sandbox, order: Order, folder: Path) -> Iterator[Row]:
     """The rows that a person judges, with the pages of the report that are about them."""
     rows = [row for row in order.rows if row.kind is RowKind.PERSON]
     if not rows:
-        return []
+        return
     pages = read_report(sandbox) if submission.report else Pages(problem="no report.pdf was handed in")
     code = {half: submission.root / name for half, name in submission.halves.items()}
     artifacts = order.artifacts / submission.id if order.artifacts else None
-    evidence = Evidence(order, pages, code, artifacts, folder)
-    return [_timed(lambda row=row: _person_row(row, evidence, sandbox)) for row in rows]  # type: ignore[misc]
+    seed = _seed_of(order, submission.sha256) % 2**31
+    evidence = Evidence(order, pages, code, artifacts, folder, seed=seed)
+    for row in rows:
+        yield _timed(lambda row=row: _person_row(row, evidence, sandbox))  # type: ignore[misc]
 
 
 def _person_row(row: RubricRow, evidence: Evidence, sandbox: Sandbox) -> Row:
@@ -233,8 +284,8 @@ def _person_row(row: RubricRow, evidence: Evidence, sandbox: Sandbox) -> Row:
         graded = evidence.order.lab.judge_evidence(row, evidence)
         graded.evidence += draw_pages(sandbox, evidence.pages, row, evidence.folder)
         return graded
-    except Exception:
-        return _our_fault(row, evidence.folder)
+    except Exception as error:
+        return _ended(row, error, evidence.order, evidence.folder)
 
 
 def _changes(submission: Submission, lab: Lab) -> list[str]:
@@ -249,14 +300,15 @@ def _worker_remarks(submission: Submission, sandbox: Sandbox) -> list[str]:
     remarks = []
     for half, name in submission.halves.items():
         with contextlib.suppress(ProbeFailure):
-            texts = sandbox.call(half, "about").data.get("remarks", [])
-            remarks += [f"{Path(name).name}: {text}" for text in texts if isinstance(text, str)][:20]
+            texts = sandbox.call(half, "about").data.get("remarks")
+            if isinstance(texts, list):
+                remarks += [f"{Path(name).name}: {text[:300]}" for text in texts if isinstance(text, str)][:20]
     return remarks
 
 
 def _timed(grade: Callable[[], Row]) -> Row:
     began = time.monotonic()
-    row = grade()
+    row = bounded.row(grade())
     row.duration_s = round(time.monotonic() - began, 3)
     return row
 
@@ -269,20 +321,33 @@ def _grade_row(row: RubricRow, submission: Submission, sandbox: Sandbox, order: 
                 row.id, row.points, Verdict.MISSING, message=f"{order.lab.half(row.half).folder}/ was not handed in"
             )
         if row.trains and not order.training:
-            return Row(row.id, row.points, Verdict.NEEDS_REVIEW, message="not trained, as --no-training was asked for")
-        return judge_row(row, sandbox, order, folder)
-    except Exception:
-        return _our_fault(row, folder)
+            return Row(row.id, row.points, Verdict.NEEDS_REVIEW, message=NOT_TRAINED)
+        with within(JUDGE_S):
+            return judge_row(row, sandbox, order, folder, submission.sha256)
+    except (Exception, OutOfTime) as error:
+        return _ended(row, error, order, folder)
 
 
-def judge_row(row: RubricRow, sandbox: Sandbox, order: Order, folder: Path | None = None) -> Row:
+def _seed_of(order: Order, content: str) -> int:
+    """A seed for one submission of a run: another content gets other draws, the same gets the same.
+
+    No code of a submission ever learns the run's own seed.
+    """
+    return int.from_bytes(hashlib.sha256(f"{order.seed}\0{content}".encode()).digest()[:8], "big")
+
+
+def judge_row(
+    row: RubricRow, sandbox: Sandbox, order: Order, folder: Path | None = None, content: str | None = None
+) -> Row:
     """Judge a row under the order's seed, and diagnose it where it is wrong; figures go to `folder` if there is one.
 
-    Raises for faults of ours.
+    With the digest of a submission's `content`, what is drawn depends on that as well: whoever hands in again meets
+    other numbers. Raises for faults of ours, ProbeFailure and MemoryError for what a judge did not expect.
     """
     # The generator depends on the row, so that --only draws the same numbers as a whole run.
     salt = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big")
-    bench = Bench(sandbox, row.half, np.random.default_rng([order.seed, salt]), order.policy)
+    seed = order.seed if content is None else _seed_of(order, content)
+    bench = Bench(sandbox, row.half, np.random.default_rng([seed, salt]), order.policy)
     judgement = order.lab.judge(row.id)(bench)
     graded = Row.from_checks(row.id, row.points, judgement.checks, remarks=judgement.remarks)
     if graded.verdict in (Verdict.FAILED, Verdict.PARTIAL):
@@ -291,5 +356,15 @@ def judge_row(row: RubricRow, sandbox: Sandbox, order: Order, folder: Path | Non
         graded.remarks += [f"also likely: {other.title}" for other in found[1:]]
     if folder is not None:
         for observation in judgement.observations:
-            graded.evidence += observation.draw(folder)
+            _draw(observation, graded, folder)
     return graded
+
+
+def _draw(observation: Observation, graded: Row, folder: Path) -> None:
+    """The figures of a row; one that cannot be drawn from what the submission sent costs no verdict."""
+    try:
+        graded.evidence += observation.draw(folder)
+    except (Exception, OutOfTime) as error:
+        if of_the_machine(error):
+            raise
+        graded.remarks.append(f"a figure could not be drawn: {type(error).__name__}")

@@ -15,10 +15,12 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
+from grader.files import of_the_machine, opened
 from grader.submission.encodings import guess
 
 MIB = 1024 * 1024
@@ -30,6 +32,7 @@ MAX_RATIO = 200  # deflate's limit is 1032:1, which only constant bytes reach
 RATIO_FROM = 10 * MIB  # smaller files may shrink as much as they like
 MAX_NAME = 255  # bytes of one part of a name, the limit of common file systems
 MAX_PATH = 1000  # bytes
+MAX_DEPTH = 60  # parts of a name; what walks through folders does so by recursion
 CODE = frozenset({".py", ".ipynb"})
 
 JUNK = frozenset(
@@ -92,6 +95,10 @@ class Entry:
     def is_code(self) -> bool:
         return Path(self.name).suffix.lower() in CODE
 
+    @property
+    def is_source(self) -> bool:
+        return self.name.lower().endswith(".py")
+
 
 class Archive:
     """The files of one ZIP or folder, as a context manager. Raises Unreadable for the broken and hostile."""
@@ -100,23 +107,48 @@ class Archive:
         self.path = path
         self.remarks: list[str] = []
         self._zip: zipfile.ZipFile | None = None
+        self._open_files = ExitStack()
         if not path.is_dir():
-            check_is_zip(path)
             try:
-                self._zip = zipfile.ZipFile(path)
-            except READ_ERRORS as error:
-                raise Unreadable(f"{path.name} is a damaged ZIP ({reason(error)}): make the ZIP anew") from error
+                self._zip = self._opened_zip()
+            except BaseException:
+                self._open_files.close()
+                raise
 
     def __enter__(self) -> Archive:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._zip:
-            self._zip.close()
+        self._open_files.close()
+
+    def _opened_zip(self) -> zipfile.ZipFile:
+        try:
+            file = self._open_files.enter_context(opened(self.path, links=True))
+        except OSError as error:
+            raise unreadable(f"cannot read {printable(self.path.name)}: {reason(error)}", error) from error
+        check_is_zip(file, self.path)
+        try:
+            return self._open_files.enter_context(zipfile.ZipFile(file))
+        except READ_ERRORS as error:
+            text = f"{self.path.name} is a damaged ZIP ({reason(error)}): make the ZIP anew"
+            raise unreadable(text, error) from error
 
     def entries(self) -> list[Entry]:
-        """All regular files except junk, sorted by name."""
+        """All regular files except junk, sorted by name; no name is twice there, or the folder of another."""
+        what = "ZIP" if self._zip else "folder"
         found = without_junk(self._zip_entries(self._zip) if self._zip else self._folder_entries())
+        names: set[str] = set()
+        for entry in found:
+            if entry.name in names:
+                raise Unreadable(
+                    f"the {what} holds two different files named '{entry.name}': leave one of them out and make "
+                    "the ZIP anew"
+                )
+            names.add(entry.name)
+        for name in names:
+            for parent in Path(name).parents:
+                if str(parent) in names:
+                    raise Unreadable(f"the {what} holds '{parent}' both as a file and as a folder: make the ZIP anew")
         return sorted(found, key=lambda entry: entry.name)
 
     def chunks(self, entry: Entry) -> Iterator[bytes]:
@@ -126,15 +158,15 @@ class Archive:
                 while chunk := source.read(CHUNK):
                     yield chunk
         except READ_ERRORS as error:
-            raise Unreadable(
+            raise unreadable(
                 f"'{entry.name}' cannot be read from {self.path.name} ({reason(error)}): "
-                "check that it opens, make the ZIP anew and hand in again"
+                "check that it opens, make the ZIP anew and hand in again",
+                error,
             ) from error
 
-    def _open(self, entry: Entry) -> IO[bytes]:
+    def _open(self, entry: Entry) -> AbstractContextManager[IO[bytes]]:
         if isinstance(entry.source, Path):
-            descriptor = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            return os.fdopen(descriptor, "rb")
+            return opened(entry.source)
         assert self._zip
         return self._zip.open(entry.source)
 
@@ -155,10 +187,6 @@ class Archive:
                     f"the ZIP holds two different files named '{name}': leave one of them out and make the ZIP anew"
                 )
             files[name] = entry
-        for name in files:
-            for parent in Path(name).parents:
-                if str(parent) in files:
-                    raise Unreadable(f"the ZIP holds '{parent}' both as a file and as a folder: make the ZIP anew")
         return list(files.values())
 
     def _folder_entries(self) -> list[Entry]:
@@ -170,7 +198,9 @@ class Archive:
                 items = sorted(scan, key=lambda item: item.name)
         except OSError as error:
             shown = printable(folder.name)
-            raise Unreadable(f"the folder '{shown}' cannot be read ({reason(error)})") from error
+            raise unreadable(f"the folder '{shown}' cannot be read ({reason(error)})", error) from error
+        if prefix.count("/") > MAX_DEPTH:
+            raise too_deep(prefix)
         for item in items:
             name = prefix + item.name
             if is_junk(item.name):
@@ -178,26 +208,30 @@ class Archive:
             seen[0] += 1
             if seen[0] > MAX_ENTRIES:
                 raise too_many(self.path, seen[0])
-            mode = item.stat(follow_symlinks=False).st_mode
+            try:
+                status = item.stat(follow_symlinks=False)
+            except OSError as error:
+                raise unreadable(f"'{printable(name)}' cannot be read ({reason(error)})", error) from error
+            mode = status.st_mode
             if stat.S_ISDIR(mode):
                 yield from self._walk(Path(item.path), name + "/", seen)
             elif stat.S_ISREG(mode):
-                yield Entry(safe_name(name), item.stat(follow_symlinks=False).st_size, Path(item.path))
+                yield Entry(safe_name(name), status.st_size, Path(item.path))
             else:
                 kind = "a link" if stat.S_ISLNK(mode) else "not a regular file"
                 self.remarks.append(f"left out '{printable(name)}', which is {kind}")
 
 
-def check_is_zip(path: Path) -> None:
+def check_is_zip(file: BinaryIO, path: Path) -> None:
     """Refuse, before anything is parsed, what is no ZIP or has too many entries."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(8)
-            file.seek(max(0, size - 65_557))  # the end record, 22 bytes, and the longest comment after it
-            tail = file.read()
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(8)
+        file.seek(max(0, size - 65_557))  # the end record, 22 bytes, and the longest comment after it
+        tail = file.read(65_557)
+        file.seek(0)
     except OSError as error:
-        raise Unreadable(f"cannot read {path.name}: {error.strerror}") from error
+        raise unreadable(f"cannot read {path.name}: {error.strerror}", error) from error
     end = tail.rfind(b"PK\5\6")
     if end < 0 or len(tail) - end < 22:
         raise Unreadable(f"{path.name} {what_else(head, size)}: hand in a complete ZIP")
@@ -209,6 +243,13 @@ def check_is_zip(path: Path) -> None:
             f"{path.name} has a table of contents of {directory / MIB:.0f} MiB, which no real "
             "submission has: make the ZIP anew"
         )
+
+
+def unreadable(text: str, error: BaseException) -> Unreadable:
+    """What a submission that met `error` is refused with; a fault of the machine is raised instead, as it is."""
+    if of_the_machine(error):
+        raise error
+    return Unreadable(text)
 
 
 def what_else(head: bytes, size: int) -> str:
@@ -225,6 +266,12 @@ def too_many(path: Path, count: int) -> Unreadable:
     return Unreadable(
         f"{path.name} has {at_least} entries, at most {MAX_ENTRIES:,} are read: leave out "
         "data, results and virtual environments, and hand in again"
+    )
+
+
+def too_deep(name: str) -> Unreadable:
+    return Unreadable(
+        f"'{printable(name)[:80]}...' lies below more than {MAX_DEPTH} folders: move it up, and hand in again"
     )
 
 
@@ -299,6 +346,8 @@ def safe_name(name: str) -> str:
             f"the name '{shown[:80]}...' is too long (at most {MAX_NAME} bytes a part and "
             f"{MAX_PATH} in all): shorten it"
         )
+    if clean.count("/") > MAX_DEPTH:
+        raise too_deep(clean)
     return clean
 
 

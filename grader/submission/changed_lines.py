@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from grader.alarm import OutOfTime, within
+from grader.files import read_plain
 from grader.submission.todo import blocks
 
 MAX_REMARKS = 12  # a half
 MAX_SHOWN = 80  # characters of a source line
 MAX_LINES = 4000  # of a submitted file; larger ones are not compared
+MAX_BYTES = 500_000  # the same
+SECONDS = 10.0  # of CPU for a half; what is left then is not compared
 SAME_EDITION = 0.5  # share of the released lines outside TODO regions that a file of this edition keeps
 
 
@@ -43,11 +47,15 @@ def changes_outside_todos(submitted: Path, released: Path) -> list[str]:
     folders = {f"{name.partition('/')[0]}/" for name in names if "/" in name}
     absent = tuple(sorted(folder for folder in folders if not (submitted / folder).is_dir()))
     remarks = [f"{folder} is missing" for folder in absent]
-    for name in (name for name in names if not name.startswith(absent)):
-        if not (submitted / name).is_file():
-            remarks.append(f"{name} is missing")
-        elif remark := _compare(name, submitted / name, released / name):
-            remarks.append(remark)
+    try:
+        with within(SECONDS):
+            for name in (name for name in names if not name.startswith(absent)):
+                if not (submitted / name).is_file():
+                    remarks.append(f"{name} is missing")
+                elif remark := _compare(name, submitted / name, released / name):
+                    remarks.append(remark)
+    except OutOfTime:
+        remarks.append("not all files were compared with the released ones: it took too long")
     extra = sorted(path.relative_to(submitted).as_posix() for path in submitted.rglob("*.py"))
     remarks += [f"extra file {_short(name)}" for name in extra if not (released / name).is_file()]
     if len(remarks) > MAX_REMARKS:
@@ -81,7 +89,10 @@ def changed_lines(released: str, submitted: str) -> tuple[list[Line], float]:
 
 
 def _compare(name: str, submitted: Path, released: Path) -> str | None:
-    text = submitted.read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        text = read_plain(submitted, MAX_BYTES).decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+    except OSError as error:
+        return f"{name} was not compared with the released file: {error.strerror}"
     if text.count("\n") > MAX_LINES:
         return f"{name} has {text.count(chr(10)):,} lines and was not compared with the released file"
     changed, kept = changed_lines(released.read_text(encoding="utf-8-sig"), text)

@@ -6,12 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from grader.files import write_atomically
+from grader.files import is_plain, of_the_machine, opened, write_atomically
 from grader.labs import Lab
 from grader.submission.unpack import Submission, Unreadable, stage
 
@@ -34,13 +33,17 @@ def keep(source: Path, submission: Submission | None, folder: Path) -> None:
     for half, name in halves.items():
         assert submission
         top = submission.root / name
-        for file in sorted(top.rglob("*.py")):
+        for file in filter(is_plain, sorted(top.rglob("*.py"))):
             left_files, left_bytes = left_files - 1, left_bytes - file.stat().st_size
             if left_files < 0 or left_bytes < 0:
                 break
             target = folder / CODE / half / file.relative_to(top)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+            except OSError as error:
+                if of_the_machine(error):
+                    raise  # the disk is full; a name that it does not take costs no more than its copy
     record = Kept(as_handed_in(source), dict(halves))
     write_atomically(folder / RECORD, json.dumps(asdict(record)) + "\n")
 
@@ -84,9 +87,7 @@ def as_handed_in(path: Path) -> str:
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a regular file, "" for anything else."""
     try:
-        with path.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return ""
+        with opened(path, links=True) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""

@@ -12,6 +12,7 @@ import io
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations
@@ -20,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from grader.alarm import OutOfTime, within
+from grader.files import read_plain
 from grader.labs import Lab
 
 TOKENS, WINDOW = 20, 6  # characters of a fingerprint once names are gone, and how far apart fingerprints may lie
@@ -27,6 +30,7 @@ LEAST = 0.8  # share of the smaller submission's own code
 LEAST_TOKENS = 300  # of its own code: what is shorter says nothing
 LARGEST = 200_000  # bytes of a file that is looked at
 SECONDS = 120.0  # after which the remaining pairs are left out
+ONE_S = 5.0  # of CPU for a file, or for a pair; what takes longer is left out
 SHOWN = 40  # lines of a passage
 
 
@@ -71,10 +75,14 @@ def likeness(codes: dict[str, Halves], lab: Lab, least: float = LEAST) -> Likene
             continue
         if _far_apart(prints[left], prints[right], least):
             continue
-        share = shared(prints[left], prints[right])
-        if share >= least:
-            passages = tuple(_passages(prints[left], prints[right]))
-            result.pairs.append(Pair(left, right, share, passages))
+        try:
+            with within(ONE_S):
+                share = shared(prints[left], prints[right])
+                if share >= least:
+                    passages = tuple(_passages(prints[left], prints[right]))
+                    result.pairs.append(Pair(left, right, share, passages))
+        except OutOfTime:
+            result.left_out += 1
     result.pairs.sort(key=lambda pair: (-pair.share, pair.left, pair.right))
     return result
 
@@ -87,9 +95,8 @@ def fingerprints(halves: Halves, lab: Lab) -> dict[str, Any]:
 
 def _texts(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     for name in names:
-        file = folder / name
-        if file.is_file() and file.stat().st_size <= LARGEST:
-            yield name, file.read_text(encoding="utf-8", errors="replace")
+        with suppress(OSError):
+            yield name, read_plain(folder / name, LARGEST).decode("utf-8", errors="replace")
 
 
 @cache
@@ -107,8 +114,9 @@ def _fingerprint(name: str, text: str, boilerplate: Any) -> Any:
 
     logging.getLogger().disabled, before = True, logging.getLogger().disabled  # it warns of every short file
     try:
-        return CodeFingerprint(name, TOKENS, WINDOW, boilerplate or [], language="python", fp=io.StringIO(text))
-    except Exception:  # its own and its tokeniser's, of many types: similarity is a hint, no judgement
+        with within(ONE_S):
+            return CodeFingerprint(name, TOKENS, WINDOW, boilerplate or [], language="python", fp=io.StringIO(text))
+    except (Exception, OutOfTime):  # its own and its tokeniser's, of many types: similarity is a hint, no judgement
         return None
     finally:
         logging.getLogger().disabled = before

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from grader.labs import Lab
-from grader.submission.archive import CHUNK, MAX_FILE, MAX_TOTAL, MIB, Archive, Entry, Unreadable, printable
+from grader.submission.archive import (
+    CHUNK,
+    MAX_ENTRIES,
+    MAX_FILE,
+    MAX_NAME,
+    MAX_TOTAL,
+    MIB,
+    Archive,
+    Entry,
+    Unreadable,
+    printable,
+    reason,
+    too_many,
+    unreadable,
+)
 from grader.submission.encodings import recode
 from grader.submission.locate import find_halves, find_report
 
 __all__ = ["Submission", "Unreadable", "stage", "submission_id"]
 
-MAX_SOURCE = 5 * MIB  # larger .py files are staged as they are
+MAX_SOURCE = 5 * MIB  # of one .py file; what is larger nobody wrote
+MAX_SOURCES = 32 * MIB  # of all .py files together: what is more is left out, the largest first
 MAX_ID = 100  # characters
 MAX_ID_BYTES = 240  # so that the id plus a suffix is still a file name
 MAX_REMARKS = 20
@@ -40,6 +56,8 @@ class Staging:
 
     root: Path
     bytes_left: int = MAX_TOTAL
+    sources_left: int = MAX_SOURCES
+    files_left: int = MAX_ENTRIES
     remarks: list[str] = field(default_factory=list)
 
 
@@ -47,8 +65,20 @@ def stage(path: Path, into: Path, lab: Lab) -> Submission:
     """Copy the submission at `path` into the folder `into`, which is empty or not there yet.
 
     Source is recoded to UTF-8, junk and links of folders are left out, files get mode 0644 and folders 0755.
-    Raises Unreadable for a submission that as a whole cannot be graded; what was written until then stays.
+    Raises Unreadable for a submission that as a whole cannot be graded; what was written until then stays. Raises
+    OSError for a fault of the machine alone, such as a full disk.
     """
+    try:
+        return _stage(path, into, lab)
+    except (OSError, RecursionError) as error:  # a name that no disk takes, or whatever else nobody thought of
+        raise unreadable(
+            f"{printable(path.name)} cannot be unpacked ({reason(error)}): give its files short and plain names, "
+            "make the ZIP anew and hand in again",
+            error,
+        ) from error
+
+
+def _stage(path: Path, into: Path, lab: Lab) -> Submission:
     name = submission_id(path, lab.suffix)
     staging = Staging(into)
     _make_folder(into, into)
@@ -103,16 +133,29 @@ def content_sha256(root: Path, halves: dict[str, str], report: Path | None) -> s
 def _unpack(path: Path, target: Path, staging: Staging) -> None:
     with Archive(path) as archive:
         entries = archive.entries()
+        staging.files_left -= len(entries)
+        if staging.files_left < 0:
+            raise too_many(path, MAX_ENTRIES - staging.files_left)
         staging.remarks += archive.remarks
         for entry in _affordable(entries, staging):
             _write(archive, entry, target / entry.name, staging)
 
 
 def _affordable(entries: list[Entry], staging: Staging) -> list[Entry]:
-    """Entries within the limits. Files that are not code are left out, largest first, with a remark."""
+    """Entries within the limits. What is too much is left out, largest first, with a remark."""
     total = sum(entry.size for entry in entries)
     kept = set(entries)
-    for entry in sorted(entries, key=lambda entry: -entry.size):
+    sources = sum(entry.size for entry in entries if entry.is_source)
+    for entry in sorted(filter(lambda entry: entry.is_source, entries), key=lambda entry: -entry.size):
+        if entry.size <= MAX_SOURCE and sources <= staging.sources_left:
+            break
+        if entry.size > MAX_FILE:
+            continue  # refused below
+        kept.remove(entry)
+        total, sources = total - entry.size, sources - entry.size
+        staging.remarks.append(f"left out '{entry.name}' ({entry.size / MIB:,.1f} MiB of code): too large")
+    staging.sources_left -= sources
+    for entry in sorted(kept, key=lambda entry: (-entry.size, entry.name)):
         if entry.size <= MAX_FILE and total <= staging.bytes_left:
             break
         if entry.is_code and entry.size <= MAX_FILE:
@@ -143,7 +186,7 @@ def _write(archive: Archive, entry: Entry, target: Path, staging: Staging) -> No
                 )
             out.write(chunk)
     staging.bytes_left -= written
-    if target.suffix.lower() == ".py" and written <= MAX_SOURCE:
+    if entry.is_source:
         _recode_file(target, entry.name, staging)
     target.chmod(0o644)
 
@@ -179,13 +222,27 @@ def _unpack_nested(root: Path, staging: Staging, lab: Lab) -> None:
                 names = [PurePosixPath(entry.name) for entry in archive.entries()]
             if not any(place.name in (kind.telling, *kind.todo_files) for place in names for kind in lab.halves):
                 continue
-            target = path.with_name(path.name + ".unpacked")
-            _unpack(path, target, staging)
-        except Unreadable as problem:
+            target = _free(path)
+            try:
+                _unpack(path, target, staging)
+            except BaseException:
+                shutil.rmtree(target, ignore_errors=True)  # half of a ZIP is nobody's work
+                raise
+        except (Unreadable, OSError) as error:
+            problem = error if isinstance(error, Unreadable) else unreadable(reason(error), error)
             staging.remarks.append(f"the ZIP '{name}' inside the submission was not read: {problem}")
             continue
         path.unlink()
         staging.remarks.append(f"'{name}', a ZIP inside the submission, was unpacked")
+
+
+def _free(path: Path) -> Path:
+    """A name for the folder that a ZIP is unpacked to: beside it, and neither taken nor too long."""
+    names = [f"{path.name}.unpacked", *(f"unpacked-{number}.zip" for number in range(MAX_ENTRIES + 1))]
+    here = {item.name.casefold() for item in path.parent.iterdir()}
+    return path.with_name(
+        next(name for name in names if name.casefold() not in here and len(name.encode()) <= MAX_NAME)
+    )
 
 
 def _nothing_found(path: Path, root: Path, remarks: list[str], lab: Lab) -> str:

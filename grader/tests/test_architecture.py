@@ -15,7 +15,7 @@ GRADER = Path(__file__).resolve().parent.parent
 # From the bottom to the top: a module may import what stands in an earlier layer, or in its own. `lab` is the lab that
 # the command line grades; nothing but tools and the command line may know which one that is.
 LAYERS = [
-    ("errors", "files", "finding", "records"),
+    ("alarm", "errors", "files", "finding", "records"),
     ("text", "commands", "labs", "policy", "results"),
     ("worker",),
     ("sandbox", "fid"),

@@ -22,6 +22,7 @@ from grader.running.grading import Order
 from grader.sandbox.proc import descendants
 from grader.submission import resubmissions as handed_in
 from grader.submission.resubmissions import Task
+from grader.tests.in_process import grade_here
 from grader.tools.builder import build, pack
 
 ONLY = ["--only", "task2.cosine"]
@@ -140,6 +141,7 @@ def test_a_result_in_which_the_grader_failed_is_graded_again(right, tmp_path, mo
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
+        patch.setattr(run, "grade_into", grade_here)
         patch.setattr("grader.lab.rows.task2.cosine.judge.judge", broken)
         grade(out, right, code=cli.FAULT)
     grade(out, right)
@@ -283,7 +285,7 @@ def test_a_class_takes_no_more_than_its_jobs_at_a_time(tmp_path, monkeypatch):
     class Stop(Exception):
         pass
 
-    def work(task, order, folder):
+    def work(task, order, folder, stopped):
         raise Stop
 
     monkeypatch.setattr(run, "grade_into", work)

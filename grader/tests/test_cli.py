@@ -14,6 +14,7 @@ from grader import __version__
 from grader.cli import main
 from grader.lab import LAB
 from grader.records import Verdict
+from grader.tests.in_process import grade_here
 from grader.tools.builder import build, pack
 
 CODE_ROWS = [row.id for row in LAB.rubric if row.is_code]
@@ -199,6 +200,7 @@ def test_a_fault_of_the_grader_costs_no_marks(tmp_path, monkeypatch):
     def broken(bench):
         raise ZeroDivisionError("a bug of ours")
 
+    monkeypatch.setattr("grader.running.class_run.grade_into", grade_here)
     monkeypatch.setattr("grader.lab.rows.task2.cosine.judge.judge", broken)
     out = tmp_path / "out"
     assert main(["grade", str(build(tmp_path / "solved")), "--out", str(out), "--only", "task2.cosine"]) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from PIL import Image
 from grader.fid.extractor import progress
 from grader.fid.images import open_folder, pictures
 from grader.lab import LAB
+from grader.lab.images.request import PATIENCE, SLACK_S
 from grader.lab.images.results import Pixels
 from grader.lab.policy import DdpmPolicy
 from grader.policy import Limits
@@ -28,7 +30,7 @@ from grader.sandbox import Answer, ProbeFailure, Sandbox, SandboxKind
 HALF = "task2"
 CHUNK_S = 20.0  # of training between two lines of progress
 THREADS = 1024  # a GPU's libraries start many
-SLACK_S = 120.0  # for loading and for the last step of a chunk
+MOST_PIXELS = 2 << 30  # values of all training images together
 
 
 class NotDrawn(Exception):
@@ -50,7 +52,7 @@ class Machine:
         return self.policy.limits.model_copy(
             update={
                 "submission_s": seconds + SLACK_S,
-                "wall_s": 3 * (seconds + SLACK_S),
+                "wall_s": PATIENCE * (seconds + SLACK_S),
                 "cpu_s": cpu,
                 "memory_mib": runs.memory_mib,
                 "total_memory_mib": runs.memory_mib,
@@ -209,7 +211,10 @@ def training_images(data: Path, size: int) -> NDArray[np.uint8]:
 
     folder = open_folder(data / "train", "training")
     tell = progress("training images", len(folder.files))
-    images = np.empty((len(folder.files), 3, size, size), np.uint8)
+    shape = len(folder.files), 3, size, size
+    if math.prod(shape) > MOST_PIXELS:
+        raise NotDrawn(f"{shape[0]:,} training images of {size}x{size} pixels do not fit into the grader's memory")
+    images = np.empty(shape, np.uint8)
     for number, picture in enumerate(pictures(folder)):
         fitted = ImageOps.fit(Image.fromarray(picture.pixels), (size, size), method=Image.Resampling.BICUBIC)
         images[number] = np.asarray(fitted).transpose(2, 0, 1)

@@ -6,15 +6,24 @@ import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grader.errors import UsageError
 from grader.lab.policy import DdpmPolicy
+from grader.labs import RowKind
 
+if TYPE_CHECKING:
+    from grader.running.grading import Order
+
+NO_LIMIT = 1 << 30  # MiB: a GPU's driver reserves memory that it never uses
 LEVELS = {
     "images": "the images handed in (suggested points)",
     "sample": "images drawn from the checkpoint handed in",
     "retrain": "images of a model that is trained first",
 }
+SLACK_S = 120.0  # for loading and for the last step of a training
+PATIENCE = 3  # of a time limit for work on images: what a busy machine may make of it
+MEASURING_S = 4 * 3600.0  # for features of all images, AFHQ's training images among them, on one core
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -72,6 +81,20 @@ def requested(options: argparse.Namespace, policy: DdpmPolicy, rows: list[str]) 
     if measured and "task2.fid" in rows:
         check_fid(options, policy)
     return policy, asked
+
+
+def beyond(order: Order) -> tuple[float, int]:
+    """Seconds and MiB that work on images takes beyond a submission's own limits: none where there is none."""
+    asked, runs = order.extra or Request(), order.policy.image_runs
+    rows = {row.id for row in order.rows if row.kind is RowKind.PERSON}
+    fid = "task2.fid" in rows
+    if not rows or (order.artifacts is None and not (fid and asked.fid == "retrain")):
+        return 0.0, 0
+    seconds = runs.sampling_s + SLACK_S  # reading checkpoints
+    if fid:
+        seconds += {"images": 0.0, "sample": 1.0, "retrain": 2.0}[asked.fid] * (runs.sampling_s + SLACK_S)
+        seconds += asked.budget_s if asked.fid == "retrain" else 0.0
+    return PATIENCE * seconds + (MEASURING_S if fid else 0.0), NO_LIMIT if order.gpu else runs.memory_mib
 
 
 def check_fid(options: argparse.Namespace, policy: DdpmPolicy) -> None:

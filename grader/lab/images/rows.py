@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,16 +21,18 @@ import numpy as np
 from grader.fid.images import EXTENSIONS, NotMeasurable
 from grader.fid.measure import measure
 from grader.fid.record import FidReport, Severity, Trust
+from grader.files import is_plain
 from grader.lab import LAB
 from grader.lab.figures import draw_loss_curve, draw_picture_rows
 from grader.lab.images.drawing import Machine, NotDrawn, draw_from_checkpoint, retrain
 from grader.lab.images.request import Request
-from grader.lab.images.results import MODES, PREDICTORS, Incomplete, Run, find_images, find_runs, read_image
+from grader.lab.images.results import MODES, PREDICTORS, Incomplete, Run, find_images, find_runs, read_image, read_json
 from grader.lab.reference import Schedule
 from grader.labs import RubricRow
 from grader.records import Check, Row, Verdict
 from grader.running.evidence import Evidence
 from grader.running.report_pages import Pages
+from grader.running.turns import alone
 from grader.sandbox import ProbeFailure, Sandbox
 from grader.text import number
 
@@ -49,8 +50,6 @@ DEFAULT = {
         "dropout": 0.1,
     },
 }
-
-_one_at_a_time = threading.Lock()  # of FIDs and of models that draw: each takes the whole machine
 
 
 class Level(StrEnum):
@@ -83,7 +82,8 @@ class Findings:
         asked = order.extra or Request()
         machine = Machine(order.sandbox, order.gpu, order.policy)
         level, code = Level(asked.fid), evidence.code.get("task2")
-        return cls(machine, level, asked.budget_s, order.seed, asked.data, evidence.artifacts, code, evidence.pages)
+        artifacts = evidence.artifacts if evidence.has_artifacts else None
+        return cls(machine, level, asked.budget_s, evidence.seed, asked.data, artifacts, code, evidence.pages)
 
     def results(self) -> list[Run]:
         """The sound results folders, found and held against their checkpoints once."""
@@ -99,7 +99,7 @@ def judge_evidence(row: RubricRow, evidence: Evidence) -> Row:
     found = evidence.notes.setdefault("images", Findings.of(evidence))
     if evidence.artifacts is None and found.level is not Level.RETRAIN:
         return evidence.for_a_person(row)
-    if evidence.artifacts is None or not evidence.artifacts.is_dir():
+    if not evidence.has_artifacts:
         if row.id == "task2.fid" and found.level is Level.RETRAIN:
             return _judge_fid(row, found, evidence.folder)
         text = f"a person judges this row: {evidence.pages.where(row)}; --artifacts has no folder of this id"
@@ -181,9 +181,9 @@ def _link(source: Path, target: Path) -> None:
     """The file under another name; a copy only where the two are on different disks."""
     target.parent.mkdir(exist_ok=True)
     try:
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=False)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, target, follow_symlinks=False)
 
 
 def _disagreement(run: Run, sandbox: Sandbox, checkpoint: str, seen: dict[str, str]) -> str:
@@ -215,7 +215,7 @@ def _other_schedule(run: Run, betas: Any) -> str:
     try:
         args = run.T, float(scheduler["beta_1"]), float(scheduler["beta_T"])
         table = Schedule.cosine(run.T) if run.mode == "cosine" else getattr(Schedule, run.mode)(*args)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return "config.json lacks the schedule's settings"
     if betas is None or not betas.size:
         return ""
@@ -230,7 +230,7 @@ def _other_schedule(run: Run, betas: Any) -> str:
 
 def _judge_fid(row: RubricRow, evidence: Findings, folder: Path) -> Row:
     """The measured row; where there is no number, a person decides, and the message says why there is none."""
-    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch, _one_at_a_time:
+    with tempfile.TemporaryDirectory(prefix="ddpm-grader-") as scratch, alone():
         Path(scratch).chmod(0o755)
         try:
             images, trust, origin, figures = _images(evidence, Path(scratch), folder)
@@ -284,8 +284,8 @@ def _chosen(evidence: Findings) -> Run:
 
 def _digest_said(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["checkpoint"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(path)["checkpoint"])[:100]
+    except (Incomplete, KeyError, TypeError):
         return ""
 
 
@@ -306,11 +306,12 @@ def _measured(images: Path, trust: Trust, evidence: Findings) -> FidReport:
         device=device,
         trust=trust,
         training=training if training.is_dir() else None,
+        strangers=evidence.level is Level.IMAGES,
     )
 
 
 def _contact_sheet(images: Path, folder: Path) -> str:
-    files = sorted(path for path in images.iterdir() if path.suffix.lower() in EXTENSIONS)
+    files = sorted(path for path in images.iterdir() if path.suffix.lower() in EXTENSIONS and is_plain(path))
     every = max(1, len(files) // SHOWN)
     shown = [read_image(path) for path in files[::every][:SHOWN]]
     side = min(len(shown), 8)
