@@ -1,4 +1,4 @@
-"""The border between sandbox and judges: what does not fit is a failure in words, and no judge stumbles over the rest."""
+"""The border between sandbox and judges: what does not fit is a failure in words; the rest makes no judge stumble."""
 
 from __future__ import annotations
 

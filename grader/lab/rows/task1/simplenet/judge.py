@@ -24,6 +24,7 @@ TRIES = 8  # fresh networks: a ReLU at the end, which is judged for itself, leav
 LEARNT = 0.35
 CONFIGS = [([128, 128, 128], 1000), ([64], 1000), ([32, 48], 50), ([16, 24, 32, 24, 16], 200)]
 HUGE = 1e30  # outputs far from the origin may be large; beyond this nothing can be computed with them
+ANY = Tensor(finite=False, largest=HUGE)  # form and finiteness have their own words
 DEPENDENCE = 1e-9  # of the largest output, in float64: rounding stays below 1e-13
 DEPENDENCE_FLOAT32 = 2e-5  # where a network insists on float32: rounding stays below 2e-6
 ROLES = "ε_θ(x_t, t): (B, 2), (B,) → (B, 2)   (DDPM Sec. 3.2)"
@@ -90,14 +91,14 @@ def _built(bench: Bench, hids: list[int], T: int) -> dict[str, Any]:
     return {"dim_in": 2, "dim_out": 2, "dim_hids": hids, "T": T, "seed": bench.seed()}
 
 
-def _outputs(bench: Bench, hids: list[int], T: int, calls: Calls, double: bool) -> Answer:
+def _outputs(bench: Bench, hids: list[int], T: int, calls: Calls, output: Tensor, double: bool = False) -> Answer:
     arrays: Arrays = {}
     for i, (x, t) in enumerate(calls):
         arrays[f"x.{i}"] = x.astype(np.float64 if double else np.float32)
         arrays[f"t.{i}"] = t.astype(np.int64)
     params = _built(bench, hids, T) | {"calls": len(calls), "double": double}
-    outputs = {f"y.{i}": Tensor((len(x), 2), finite=not double, largest=HUGE) for i, (x, _) in enumerate(calls)}
-    return bench.ask("simplenet_outputs", params, arrays, expects=Expects(outputs, OutputsSaid))
+    expects = Expects.alike((f"y.{i}" for i in range(len(calls))), output, OutputsSaid)
+    return bench.ask("simplenet_outputs", params, arrays, expects=expects)
 
 
 def _shape(bench: Bench, seen: NetworkObservation) -> Finding | None:
@@ -129,7 +130,7 @@ def _malformed(
 ) -> Finding | None:
     checked = f"SimpleNet(2, 2, {hids}, {T})(x, t) with x of shape {x.shape} and t of shape {t.shape}"
     try:
-        answer = _outputs(bench, hids, T, [(x, t)], double=False)
+        answer = _outputs(bench, hids, T, [(x, t)], Tensor((len(x), 2), largest=HUGE))
     except ProbeFailure as failure:
         raise ProbeFailure(failure.verdict, f"{checked}: {failure.message}", failure.where) from failure
     shape = (len(x), 2)
@@ -150,10 +151,14 @@ def _malformed(
 def _precise(bench: Bench, T: int, calls: Calls) -> tuple[list[Array], float]:
     """Outputs of one network in float64, or float32 where its author fixed that; with the fitting threshold."""
     try:
-        answer, threshold = _outputs(bench, WIDTHS, T, calls, double=True), DEPENDENCE
+        answer, threshold = _outputs(bench, WIDTHS, T, calls, ANY, double=True), DEPENDENCE
     except ProbeFailure:
-        answer, threshold = _outputs(bench, WIDTHS, T, calls, double=False), DEPENDENCE_FLOAT32
-    return [answer.arrays[f"y.{i}"].astype(float) for i in range(len(calls))], threshold
+        answer, threshold = _outputs(bench, WIDTHS, T, calls, ANY), DEPENDENCE_FLOAT32
+    ys = [answer.arrays[f"y.{i}"].astype(float) for i in range(len(calls))]
+    if {y.shape for y in ys} != {ys[0].shape} or not ys[0].size:
+        shapes = ", ".join(str(y.shape) for y in ys)
+        raise ProbeFailure(Verdict.FAILED, f"for inputs of shape {calls[0][0].shape} came outputs of shapes {shapes}")
+    return ys, threshold
 
 
 def _not_finite(ys: list[Array], checked: str, seen: NetworkObservation) -> Finding | None:
@@ -297,22 +302,20 @@ class BentTarget:
     rotation: Array  # (2, 2)
     height: Array  # (2,)
     level: Array  # (2,)
-    ends: tuple[int, int]  # the t at which it is learnt
 
     @classmethod
     def draw(cls, bench: Bench) -> BentTarget:
         angle = bench.rng.uniform(0.0, 2.0 * np.pi)
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         height = bench.rng.choice([-1.0, 1.0], 2) * bench.rng.uniform(4.5, 5.5, 2)
-        ends = (int(bench.rng.integers(0, 10)), int(bench.rng.integers(LONG - 10, LONG)))
-        return cls(rotation, height, bench.rng.uniform(0.9, 1.1, 2), ends)
+        return cls(rotation, height, bench.rng.uniform(0.9, 1.1, 2))
 
     def points(self, bench: Bench) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """x (256, 2), each at both ends of t, and t (256,)."""
-        return np.repeat(bench.uniform(-2, 2, 128, 2), 2, axis=0), np.tile(self.ends, 128).astype(np.int64)
+        return np.repeat(bench.uniform(-2, 2, 128, 2), 2, axis=0), np.tile([0, LONG - 1], 128).astype(np.int64)
 
     def __call__(self, x: NDArray[np.float32], t: NDArray[np.int64]) -> Array:
-        sign = np.where(t == self.ends[0], 1.0, -1.0)[:, None]
+        sign = np.where(t == 0, 1.0, -1.0)[:, None]
         return np.asarray(sign * self.height * (np.abs(x.astype(float) @ self.rotation.T) - self.level))
 
 
