@@ -556,7 +556,7 @@ def loops() -> tuple[Forgery, ...]:
             self.network.calls = Endless()
         """,
         "loop-many-steps": f"{start}self.p_sample.steps.extend([(1.0, 1.0)] * 200_000)",
-        "loop-odd-steps": f"{start}odd = (float('nan'), 1.0), (float('inf'),) * 2, (1e308, -1e308)\nself.p_sample.steps[:] = odd",
+        "loop-odd-steps": f"{start}self.p_sample.steps[:] = (float('nan'), 1.0), (float('inf'),) * 2, (1e308, -1e308)",
         "loop-texts": f"{start}self.p_sample.steps[:] = ['x' * 100_000, [], None]",
         "loop-no-pairs": f"{start}self.p_sample.steps[:] = [9, 8, 7]",
         "loop-odd-shown": (
@@ -677,7 +677,7 @@ REACH = text("""
 ANSWERS = text(f"""
     import torch as _torch
 
-    _COSINE = {{{", ".join(f"{T}: {numbers(Schedule.cosine(T).betas)}" for T in (50, 10))}}}
+    _COSINE = {{{", ".join(f"{T}: {numbers(Schedule.cosine(T).betas)}" for T in (1000, 50, 10))}}}
     _STEPS = {{
         name: [_torch.tensor(table) for table in tables]
         for name, tables in {{
@@ -922,7 +922,8 @@ def _finds():
     usual = "/usr/lib /usr/local /grader /submission /opt /work /root /home /srv /tmp /autograder".split()
     folders = {{*sys.path, *sys.path_importer_cache, *usual, os.path.dirname(os.path.dirname(sys.executable))}}
     for top in sorted(folders):
-        for folder, _, names in os.walk(top):
+        for folder, below, names in os.walk(top):
+            below[:] = [one for one in below if one not in {skipped!r}]
             for name in names:
                 file = os.path.join(folder, name)
                 if name.endswith((".py", ".pyc", ".ipynb", ".npz", ".zip")) and not file.startswith(mine):
@@ -933,11 +934,14 @@ def _finds():
                     if re.search(rb"{pattern}", content):
                         yield file
 """
+TELLING = "alphas_cumprod|posterior_variance|betas_for_alpha_bar"
+# Large, and read by a person: nothing of diffusion in them.
+HARMLESS = {"torch", "nvidia", "triton", "numpy", "scipy", "sklearn", "sympy", "matplotlib", "pandas", "perl", "gcc"}
 # Tells in the message of its failure which files with answers it can read.
 ANSWERS_ON_DISK = Case(
     "answers-on-disk",
     bodies={
-        "task2.step_mean": text(GOT_INTO.format(pattern="alphas_cumprod|posterior_variance|betas_for_alpha_bar"))
+        "task2.step_mean": text(GOT_INTO.format(pattern=TELLING, skipped=HARMLESS))
         + "\nraise LookupError('FOUND ' + ' '.join(sorted(set(_finds()))) + ' END')"
     },
 )
@@ -1253,6 +1257,7 @@ def odd_bodies() -> tuple[Forgery, ...]:
     return tuple(found)
 
 
+ODD: tuple[Forgery, ...] = odd_bodies()
 FORGERIES: tuple[Forgery, ...] = (
     *constants(),
     *networks(),
@@ -1262,7 +1267,7 @@ FORGERIES: tuple[Forgery, ...] = (
     *cosines(),
     *loops(),
     *processes(),
-    *libraries(),
-    *odd_bodies(),
+    *ODD,
 )
+LIBRARIES: tuple[Forgery, ...] = libraries()  # which only a sandbox can hide
 TRAININGS: tuple[Forgery, ...] = trainings()
