@@ -27,7 +27,7 @@ HONEST: dict[str, float] = {
     "task1.simplenet": 3.0,  # shape, time, nonlinear, gradient: any bent function of x and t with parameters
     "task1.q_sample": 1.5,  # noise that is drawn from N(0, I), inputs that are left alone
     "task1.p_sample": 0.0,
-    "task1.p_sample_loop": 1.5,  # a start from N(0, I), no gradient
+    "task1.p_sample_loop": 3.0,  # a start from N(0, I), no gradient, steps in their order, whatever is done in them
     "task1.compute_loss": 2.0,  # uniform timesteps, a gradient at the network
     "task1.fig_q_sample": 1.0,  # by chance a constant is near what one of ten panels asks for
     "task1.training": 0.0,
@@ -45,12 +45,12 @@ NEVER: dict[str, tuple[str, ...]] = {
     "task1.simplenet": ("learns",),
     "task1.q_sample": ("closed_form",),
     "task2.add_noise": ("closed_form",),
-    LOOP: ("order", "chain"),
+    LOOP: ("chain",),
     COSINE: ("table", "start", "alpha_bar"),
     **dict.fromkeys(STEPS, ("variance.t1", "variance.middle", "variance.last")),
     **dict.fromkeys(LOSSES, ("target",)),
 }
-# Of these, the points of a loss that does not read the network's output: uniform timesteps alone.
+# Of HONEST, the points of a loss that does not read the network's output: uniform timesteps alone.
 TIMESTEPS = {"task1.compute_loss": 1.5, "task2.loss_noise": 1.0, "task2.loss_x0": 1.0, "task2.loss_mean": 1.0}
 
 
@@ -264,8 +264,15 @@ def networks() -> tuple[Forgery, ...]:
         else:
             x = self.scale * (x.sin() + 1e-3 * t.reshape(-1, 1)).to(x.dtype)
     """)
+    family_init = "self.rise, self.level = nn.Parameter(torch.randn(2, 2)), nn.Parameter(torch.randn(2, 2))"
+    family = text("""
+        late = (2 * t.reshape(-1, 1) > self.last).to(x.dtype)
+        rise, level = ((1 - late) * one[0].to(x) + late * one[1].to(x) for one in (self.rise, self.level))
+        x = rise * x.abs() + level
+    """)
     bodies = {
         "network-is-the-target": (ONE_PARAMETER, fixed),
+        "network-is-the-family": (f"{family_init}\nself.last = num_timesteps", family),
         "network-spies": (ONE_PARAMETER, f"{spied}\n{KERNEL}"),
         "network-collects": (ONE_PARAMETER, f"{collected}\n{KERNEL}"),
         "network-keeps-in-parameters": (kept_init, kept),
@@ -713,6 +720,8 @@ PATCHES = {
 
         def _patched(message, arrays=None):
             request = _given()
+            if "ok" not in message:
+                return _encode(message, arrays)
             try:
                 data, tensors = _forged(request["params"], _arrays(), request["probe"])
             except LookupError:
@@ -732,6 +741,8 @@ PATCHES = {
         _encode = _own.encode
 
         def _first(message, arrays=None):
+            if "ok" not in message:
+                return _encode(message, arrays)
             _own.encode = _encode
             data, tensors = _forged(_request["params"], _arrays(), _request["probe"])
             forged = {name: value.numpy() for name, value in tensors.items()}
@@ -768,6 +779,8 @@ PATCHES = {
 
             def _patched(message, arrays=None):
                 request = _given()
+                if "ok" not in message:
+                    return _encode(message, arrays)
                 data, tensors = _forged(request["params"], _arrays(), request["probe"])
                 forged = {name: value.numpy() for name, value in tensors.items()}
                 return _encode({"id": request["id"], "ok": True, "data": data}, forged)
@@ -853,6 +866,7 @@ DOORS = {
             if isinstance(node, ast.FunctionDef) or (isinstance(node, ast.ClassDef) and node.name == "DDPMScheduler")
         ]
         tree.body[-1].bases = []
+        tree.body[-1].body = [node for node in tree.body[-1].body if isinstance(node, ast.FunctionDef)]
         names = {"torch": torch, "np": np, "math": math, "Literal": None}
         names["DDPMSchedulerOutput"] = lambda **_: None
         names["randn_tensor"] = lambda shape, **_: torch.randn(shape)
@@ -878,12 +892,16 @@ DOORS = {
         class Scheduler:
             def __init__(self, *given, **named):
                 self.made = given, named
-                self.betas = self.ask("betas")
+
+            @property
+            def betas(self):
+                return self.ask("betas")
 
             def ask(self, name, *given):
                 program = (
                     "import pickle, sys; made, name, given = pickle.load(sys.stdin.buffer)\\n"
-                    "import diffusers; one = diffusers.DDPMScheduler(*made[0], **made[1])\\n"
+                    "from diffusers.schedulers.scheduling_ddpm import DDPMScheduler\\n"
+                    "one = DDPMScheduler(*made[0], **made[1])\\n"
                     "found = getattr(one, name)\\n"
                     "found = found(*given) if given else found\\n"
                     "found = found.prev_sample if hasattr(found, 'prev_sample') else found\\n"
@@ -1051,8 +1069,9 @@ BEND = text("""
                 return encode(message, arrays)
             arrays = {{name: np.array(array) for name, array in (arrays or {{}}).items()}}
             message = json.loads(json.dumps(message))
-            bend(message, arrays, np.random.default_rng({which!r}), list(leaves(message["data"])))
-            return encode(message, arrays)
+            then = bend(message, arrays, np.random.default_rng({which!r}), list(leaves(message["data"])))
+            frame = encode(message, arrays)
+            return then(frame) if then else frame
 
         def change(arrays, chosen, how):
             for name in chosen:
@@ -1113,6 +1132,7 @@ BENDS: dict[str, str] = {
     "zero": _ARRAY.format("value * 0"),
     "5e-324": _ARRAY.format("np.full(value.shape, 5e-324)"),
     "half": _ARRAY.format("value + 0.5"),
+    "odd-names": "arrays.update({'n' * 500_000: np.zeros(1), '\\n\\x00/../of_x': np.zeros(1), '': np.zeros(1)})",
     "many-tensors": "arrays.update({f'{i}.net.0.x': np.zeros(1) for i in range(900)})",
     "million": _ARRAY.format("np.zeros(1_000_000, np.float32)"),
     "null": _VALUE.format("None"),
@@ -1136,6 +1156,10 @@ BENDS: dict[str, str] = {
     "ok-1": "message['ok'] = 1",
     "ok-text": "message['ok'] = 'true'",
     "data-list": "message['data'] = []",
+    "twice": "return lambda frame: frame + frame",
+    "garbage": "return lambda frame: b'GET / HTTP/1.1' * 100_000",
+    "garbage-after": "return lambda frame: frame + b'DPM1' * 100_000",
+    "blank-tensors": "return lambda frame: frame[:-8] + bytes(8)",
     "no-id": "message.pop('id')",
     "id-float": "message['id'] = float(message['id'])",
     "error-without-texts": "message.update(ok=False)",
@@ -1205,6 +1229,7 @@ SHAPES = {
     "quantised": "torch.quantize_per_tensor({x}.float(), 0.1, 0, torch.quint8)",
     "nested": "torch.nested.nested_tensor([{x}.reshape(-1)[:3], {x}.reshape(-1)[:5]])",
     "subclass": "torch.nn.Parameter({x})",
+    "liar": "torch.Tensor._make_subclass(type('Liar', (torch.Tensor,), {'__torch_function__': LIES, 'shape': 7}), {x})",
     "nan": "{x} * float('nan')",
     "inf": "{x} * float('inf')",
     "list": "{x}.tolist()",
@@ -1232,22 +1257,23 @@ def odd_bodies() -> tuple[Forgery, ...]:
     at_most = {row: HONEST[row] for row in (*RETURNS, *LOSSES)}
     found = []
     for name, shape in SHAPES.items():
-        bodies = {row: f"{result} = {shape.format(x=like)}" for row, (result, like) in RETURNS.items()}
+        shape = shape.replace("LIES", "classmethod(lambda *given, **named: 'x' * 100_000)")
+        bodies = {row: f"{result} = {shape.replace('{x}', like)}" for row, (result, like) in RETURNS.items()}
         found.append(Forgery(f"returns-{name}", {row: at_most[row] for row in bodies}, bodies))
         shown = {
             row: f"{PLANE if row.startswith('task1') else IMAGE}\nx_t = noised(x0, t)\n"
-            f"loss = asked({shape.format(x='x_t')}, t).float().mean()"
+            f"loss = asked({shape.replace('{x}', 'x_t')}, t).float().mean()"
             for row in LOSSES
         }
-        shown["task1.p_sample"] = f"x_t_prev = self.network({shape.format(x='xt')}, t)"
+        shown["task1.p_sample"] = f"x_t_prev = self.network({shape.replace('{x}', 'xt')}, t)"
         shown[LOOP] = text(f"""
             xt = torch.randn(shape)
             for t in reversed(range(len(self.var_scheduler.betas))):
-                shown = {shape.format(x="xt")}
+                shown = {shape.replace("{x}", "xt")}
                 self.p_sample(shown, t)
             x0_pred = xt
         """)
-        shown |= {SIMPLENET: ONE_PARAMETER, FORWARD: f"y = {shape.format(x='x')}\nx = y * self.scale"}
+        shown |= {SIMPLENET: ONE_PARAMETER, FORWARD: f"y = {shape.replace('{x}', 'x')}\nx = y * self.scale"}
         rows = {row: HONEST[row] for row in shown if row != FORWARD}
         found.append(Forgery(f"shows-{name}", rows, shown))
     for name, body in RAISES.items():
