@@ -317,6 +317,20 @@ def at_time(name: str, value: str, loss: str = "asked(noised(x0, t), far).square
     return losses_by(name, f"far = torch.full((len(x0),), {value}, dtype=torch.float64)\nloss = {loss}")
 
 
+NOISED_OTHERWISE = {  # in another shape than the batch has, which the network gets back
+    "flat": "noised(x0.reshape(-1), t.repeat_interleave(x0[0].numel()))",
+    "flat-samples": "noised(x0.reshape(len(x0), -1), t)",
+    "in-one": "noised(x0[None], t[:1])",
+    "in-one-flat": "noised(x0.reshape(-1), t[0])",
+    "numbers-as-samples": "noised(x0.reshape(-1, 1), t.repeat_interleave(x0[0].numel()))",
+    "turned": "noised(x0.transpose(0, 1), t[:1]).transpose(0, 1)",
+    "with-an-axis": "noised(x0[..., None], t)",
+    "one-sample": "noised(x0[0], t[:1]).expand(x0.shape)",
+    "one-of-all": "noised(x0[:1], t[:1]).expand(x0.shape)",
+    "one-number": "noised(x0.reshape(-1)[:1], t[:1]).expand(x0.numel())",
+}
+
+
 def losses() -> tuple[Forgery, ...]:
     finite = "asked(noised(x0, t), far).nan_to_num(0, 1, -1).abs().mean() * 1e-3"
     huge = "eps = torch.full(x0.shape, {value}, dtype=torch.float64)\n"
@@ -417,6 +431,15 @@ def losses() -> tuple[Forgery, ...]:
             """,
             at_most=TIMESTEPS,
         ),
+        *(
+            losses_by(f"loss-noises-{name}", f"x_t = {x_t}.reshape(x0.shape)\nloss = asked(x_t, t).square().mean()")
+            for name, x_t in NOISED_OTHERWISE.items()
+        ),
+        losses_by("loss-asks-one-by-one", "loss = sum(asked(noised(x, t[:1]), t[:1]).mean() for x in x0.split(1))"),
+        losses_by(
+            "loss-asks-other-batches", "noised(x0, t)\nloss = asked(x0.repeat(3, *[1] * (x0.dim() - 1)), 0).mean()"
+        ),
+        losses_by("loss-noises-nothing", "noised(x0[:0], 0)\nloss = asked(x0, t).mean()"),
         losses_by(
             "loss-patches-the-stand-ins",
             """
@@ -582,6 +605,25 @@ def loops() -> tuple[Forgery, ...]:
                 x0_pred = self.p_sample(x0_pred, 0)
             self.p_sample.steps[:] = {order}
         """,
+    }
+    asks = {
+        "with-an-axis": "x0_pred = self.network(x0_pred[..., None], t)[..., 0]",
+        "with-axes": "x0_pred = self.network(x0_pred[..., None, None], t)[..., 0, 0]",
+        "of-none": "self.network(torch.zeros(0, 2), t)",
+        "of-one": "self.network(x0_pred[:1], t)",
+        "of-some": "x0_pred = self.network(x0_pred[t:], t)",
+        "at-huge-t": "x0_pred = self.network(x0_pred, 10.0 ** (300 + t))",
+        "at-nan": "x0_pred = self.network(x0_pred, float('nan'))",
+        "of-inf": "x0_pred = self.network(x0_pred * float('inf'), t)",
+        "in-float16": "x0_pred = self.network(x0_pred.half(), t)",
+    }
+    bodies |= {
+        f"loop-asks-{name}": f"""
+            x0_pred = torch.randn(shape)
+            for t in reversed(range(len(self.var_scheduler.betas))):
+                {ask}
+        """
+        for name, ask in asks.items()
     }
     return tuple(Forgery(name, honest(LOOP), {LOOP: text(body)}) for name, body in bodies.items())
 
