@@ -79,7 +79,7 @@ class Tensor:
             bad = np.argwhere(~finite)
             got = f"{len(bad)} of {value.size} are NaN or infinite, the first at {list(map(int, bad[0]))}"
             return self._misfit(Unfit.NOT_FINITE, value, "finite numbers", got)
-        size = np.abs(value, where=finite, out=np.zeros(value.shape, value.dtype)).max(initial=0)
+        size = float(np.abs(value, where=finite, out=np.zeros(value.shape, value.dtype)).max(initial=0))
         if size > self.largest:
             return self._misfit(Unfit.TOO_LARGE, value, f"numbers within ±{self.largest:g}", f"up to {size:.3g}")
         return None

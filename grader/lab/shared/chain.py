@@ -41,6 +41,10 @@ class Chain:
     states: list[Array]  # (B, D) each; a loop that never ends is recorded in part, so they may be fewer than ts
     result: Array
 
+    def known(self, most: int) -> bool:
+        """Whether it was recorded what every step was given; of a loop that never ends, of the first `most`."""
+        return len(self.states) >= min(len(self.ts), most)
+
     @property
     def start(self) -> Array | None:
         return self.states[0] if self.states else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from grader.judging.bench import Bench, Judgement
 from grader.judging.border import Answer
-from grader.judging.comparison import off
+from grader.judging.comparison import Arrays, off
 from grader.judging.draws import odd_draws
 from grader.judging.findings import answered, asked, judged
 from grader.lab.settings import Setting
@@ -40,6 +40,8 @@ LARGE_TRIALS, LARGE = 3, 1024
 # much.
 CHI_SQUARE = 65.0
 GRADIENT_ATOL = 1e-3
+NUDGED, NUDGE = 8, 0.02  # small trials that are repeated with other weights, and how far these are
+LATER = frozenset(f"x0.{i}" for i in range(NUDGED, SMALL_TRIALS))
 UNIFORM = "t ~ Uniform({1, …, T})   (DDPM Algorithm 1)"
 IMAGES = (3, 6, 6)
 EQUATIONS = {
@@ -90,6 +92,7 @@ class LossRun:
         self.stand_ins = draw_network(bench, loss.sample[0]) | {
             name: bench.uniform(0.4, 0.9, self.setting.T + 2) for name in ("signal", "spread")
         }
+        self.asked_with: list[tuple[list[int], Arrays]] = []
         self.small = asked(partial(self._ask, SMALL_TRIALS, SMALL, self.seen.trials))
         self.large = asked(partial(self._ask, LARGE_TRIALS, LARGE, self.seen.large))
 
@@ -97,17 +100,22 @@ class LossRun:
         inputs = {f"x0.{i}": self.bench.uniform(-0.9, 0.9, batch, *self.loss.sample) for i in range(trials)}
         seeds = [self.bench.seed() for _ in range(trials)]
         given = self.stand_ins | inputs
-        params = self.setting.params | {"seeds": seeds, "predictor": self.loss.predictor}
-        expects = trials_answer(trials, self.loss.sample[0])
-        answer = self.bench.ask(self.loss.probe, params, given, expects=expects)
-        if len(answer.said.trials) != trials:
-            raise ProbeFailure(Verdict.FAILED, f"{len(answer.said.trials)} of {trials} trials were answered")
+        self.asked_with.append((seeds, given))
+        answer = self._trials(seeds, given)
         for i in range(trials):
             trial = read_trial(i, answer, given, self.seen.schedule)
             if trial is None:
                 self.seen.disconnected = Disconnected.NO_NETWORK
             else:
                 into.append(trial)
+        return answer
+
+    def _trials(self, seeds: list[int], given: Arrays) -> Answer:
+        params = self.setting.params | {"seeds": seeds, "predictor": self.loss.predictor}
+        expects = trials_answer(len(seeds), self.loss.sample[0])
+        answer = self.bench.ask(self.loss.probe, params, given, expects=expects)
+        if len(answer.said.trials) != len(seeds):
+            raise ProbeFailure(Verdict.FAILED, f"{len(answer.said.trials)} of {len(seeds)} trials were answered")
         return answer
 
     def timesteps(self) -> Finding | None:
@@ -175,7 +183,11 @@ class LossRun:
                 if not trial.requires_grad:
                     got += ": the loss is cut off from the network (detach, no_grad or item)"
                 return Finding(checked, "finite and not zero", got, self.loss.name, self.loss.equation)
-        value_is_right = unexplained(self.seen, self.seen.trials) is None
+        value_is_right = bool(self.seen.trials) and unexplained(self.seen, self.seen.trials) is None
+        if not value_is_right and not self._loss_follows_its_gradient(answer):
+            self.seen.disconnected = self.seen.disconnected or Disconnected.OTHER_GRADIENT
+            got = "one that the loss does not follow when the weights change"
+            return Finding(checked, "that of the loss", got, self.loss.name, self.loss.equation)
         for shown in self.seen.trials if value_is_right else []:
             due = right_gradient(self.seen, shown)
             if due is not None and shown.gradient is not None and off(shown.gradient.astype(float), due, GRADIENT_ATOL):
@@ -183,6 +195,23 @@ class LossRun:
                 got = off(shown.gradient.astype(float), due, GRADIENT_ATOL) or ""
                 return Finding(checked, "2 (out − target)/N, carried on", got, self.loss.name, self.loss.equation)
         return None
+
+    def _loss_follows_its_gradient(self, answer: Answer) -> bool:
+        """Whether the loss of most trials changes with the stand-in's weight as its gradient says, whatever it is."""
+        seeds, given = self.asked_with[0]
+        direction = self.bench.normal(*given["weight"].shape).astype(float)
+        losses = []
+        for step in (NUDGE, -NUDGE):
+            nudged = given | {"weight": (given["weight"] + step * direction).astype(np.float32)}
+            inputs = {name: array for name, array in nudged.items() if name not in LATER}
+            moved = self._trials(seeds[:NUDGED], inputs)
+            losses.append([float(moved.arrays.get(f"{i}.loss", np.full(1, np.nan)).mean()) for i in range(NUDGED)])
+        slopes = [float((answer.arrays[f"{i}.grad"] * direction).sum()) for i in range(NUDGED)]
+        agreeing = [
+            abs((up - down) / (2 * NUDGE) - slope) <= 0.1 * abs(slope) + 1e-3 * (abs(up) + abs(down))
+            for up, down, slope in zip(*losses, slopes, strict=True)
+        ]
+        return 2 * sum(agreeing) > NUDGED
 
     def _no_network(self) -> Finding:
         return Finding(

@@ -37,6 +37,7 @@ from grader.records import Finding
 from grader.sandbox import ProbeFailure
 
 FEATURES = 2
+MOST_STEPS = 4  # times the length of the stand-in's table: what it records at most
 POINTS = {"start": 1.0, "order": 1.5, "chain": 1.0, "no_gradient": 0.5}
 ALGORITHM = "x_T ~ N(0, I); for t = T, …, 1: x_{t−1} = μ_θ(x_t, t) + σ_t z   (DDPM Algorithm 2)"
 
@@ -98,7 +99,7 @@ class LoopObservation(Observation):
 def judge(bench: Bench) -> Judgement:
     """Checks start, order, chain, no_gradient."""
     loop = Loop.draw(bench)
-    shown = {f"shown.{k}": Tensor() for k in range(4 * (loop.T + PAST_T))}
+    shown = {f"shown.{k}": Tensor() for k in range(MOST_STEPS * (loop.T + PAST_T))}
     stand_in = loop.ask(bench, "p_sample_loop", LoopSaid, shown)
     if isinstance(stand_in, ProbeFailure):
         return Judgement(all_unanswered(list(POINTS), list(POINTS.values()), stand_in))
@@ -176,6 +177,8 @@ def _chain(answer: Answer, seen: LoopObservation) -> Finding | None:
         return malformed
     if len(seen.chain.ts) < 2:
         return finding(checked, "a chain of steps", "a single step" if seen.chain.ts else "no step at all")
+    if not seen.chain.known(MOST_STEPS * (seen.T + PAST_T)):
+        return finding(checked, "a chain of steps", f"{len(seen.chain.states)} states for {len(seen.chain.ts)} steps")
     if (k := seen.broken_link) is not None:
         return finding(checked, f"x after step {k} goes into step {k + 1}", "something else went in")
     if seen.returned is not Returned.LAST:

@@ -63,7 +63,7 @@ def judge(bench: Bench) -> Judgement:
         answer.arrays.update({name: tamed(array) for name, array in answer.arrays.items()})
         betas = answer.arrays.get("betas", np.empty(0))
         seen.lengths[T] = answer.shape("betas") or ()
-        if betas.shape == (T,):
+        if betas.shape == (T,) and np.isfinite(betas).any():
             seen.betas[T] = betas
     clips = bench.policy.cosine.clips
     bounds = " or ".join(map(str, clips))
