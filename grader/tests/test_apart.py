@@ -156,3 +156,26 @@ def test_a_run_that_is_stopped_ends_its_submissions_at_once(tmp_path, number):
     assert not [pid for pid in below if os.path.exists(f"/proc/{pid}")]
     assert time.monotonic() - began < 20
     assert not list((tmp_path / "out").glob("*/result.json"))
+
+
+# --- what is drawn
+
+
+DRAWS = {"first": "return told(Verdict.FAILED, str(bench.seed()))"}
+
+
+def test_what_is_drawn_depends_on_the_runs_seed_and_on_the_content_that_was_handed_in(tmp_path, capsys):
+    lab = odd_lab(tmp_path, DRAWS)
+    paths = [odd_submission(tmp_path / "in", name) for name in "789"]
+    (paths[2] / "odd_half" / "odd.py").write_text("x = 2\n", encoding="utf-8")
+
+    def drawn(out, seed):
+        command = ["grade", *map(str, paths), "--out", str(tmp_path / out), "--sandbox", "none", "--seed", seed]
+        assert cli.main(command, lab) == cli.OK
+        files = [tmp_path / out / name / "result.json" for name in "789"]
+        return [json.loads(file.read_text(encoding="utf-8"))["rows"][0]["message"] for file in files]
+
+    one, again, other = drawn("one", "5"), drawn("again", "5"), drawn("other", "6")
+    assert one == again
+    assert one[0] == one[1] != one[2], "who hands in something else meets other numbers"
+    assert not set(one) & set(other)
