@@ -105,7 +105,7 @@ def _grade(args: list[str], lab: Lab) -> int:
         from grader.desk.course import gradebook_url
 
         gradebook_url(options.gradebook)  # what is wrong with it is said now, and not after hours
-    tasks = tasks_of(options.submissions, lab, OURS)
+    tasks = tasks_of(options.submissions, lab, OURS, options.take_latest)
     for task in tasks:
         for remark in task.remarks:
             say(f"{task.id}: {remark}")
@@ -139,7 +139,7 @@ def _grade(args: list[str], lab: Lab) -> int:
 def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.Namespace) -> int:
     from grader.output.summary import table, write_summary
     from grader.results import results_in
-    from grader.running.class_run import unfinished
+    from grader.running.class_run import retire_rivals, unfinished
     from grader.running.progress import Progress, who_needs_a_person
 
     todo, kept = (tasks, []) if options.force else unfinished(tasks, order, out)
@@ -155,6 +155,8 @@ def _grade_tasks(tasks: list[Task], order: Order, out: Path, options: argparse.N
             "place; free space or bring the drive back, and the same command goes on",
             FAULT,
         )
+    else:
+        retire_rivals(tasks, out)
     finally:
         with suppress(OSError):
             write_summary(results_in(out), out / "summary.csv", order.lab)
@@ -269,6 +271,11 @@ def _grade_parser(lab: Lab) -> argparse.ArgumentParser:
     )
     add("--policy", type=Path, metavar="FILE", help="a TOML file that overrides parts of the lab's policy.toml")
     add("--artifacts", type=Path, metavar="DIR", help="DIR/<id>/ holds what a student's runs left behind")
+    add(
+        "--take-latest",
+        action="store_true",
+        help="of different files of one id the latest counts (default: all are graded, and a person is asked)",
+    )
     lab.add_options(parser)
     add(
         "--resume",
@@ -292,7 +299,7 @@ def _seed(options: argparse.Namespace, out: Path) -> int:
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{kept} is damaged; give the seed with --seed, or delete the file") from error
     else:
-        seed = secrets.randbits(31)
+        seed = secrets.randbits(53)
     from grader.files import write_atomically
 
     write_atomically(kept, json.dumps({"seed": seed, "grader_version": __version__}) + "\n")

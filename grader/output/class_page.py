@@ -15,11 +15,14 @@ from grader.labs import Lab
 from grader.output.pages import render_page
 from grader.records import PENDING, Result, Row, Verdict
 from grader.submission.kept import code_of
+from grader.submission.resubmissions import undecided
 from grader.submission.similarity import Likeness, likeness
 from grader.text import word
 
 BINS = 11  # of the histogram of totals: 0, 1-10, ..., up to all points
 MISCONCEPTIONS, LINKED, SLOWEST, PAIRS, REMARKS, FAILED = 15, 6, 8, 12, 10, 20  # shown of each
+OF_ONE = 2  # remarks shown beside the name of one submission: it must not fill the page
+LONGEST = 200  # characters of a remark with more behind it
 TROUBLE = (Verdict.GRADER_ERROR, Verdict.TIMEOUT, Verdict.OUT_OF_MEMORY, Verdict.CRASHED)
 WIDE, HIGH = 640, 220  # of the scatter, in its own units
 
@@ -81,6 +84,7 @@ def render(results: list[Result], alike: Likeness, lab: Lab, thresholds: tuple[f
         slowest=sorted(results, key=lambda result: -result.duration_s)[:SLOWEST],
         failed=failed(results),
         remarks=remarks(results),
+        rivals=[result.id for result in results if undecided(result.remarks)],
         alike=alike,
         waiting=sum(1 for result in results if result.pending),
         mean=_mean(result.points for result in results) or 0.0,
@@ -195,10 +199,25 @@ def failed(results: list[Result]) -> list[tuple[Result, str]]:
 
 
 def remarks(results: list[Result]) -> list[tuple[str, list[str], int]]:
-    """Remarks on submissions, rarest first, as what only some did is worth a look: text, first ids, how many."""
+    """Remarks on submissions, rarest first, as what only some did is worth a look: text, first ids, how many.
+
+    At most two lines name one submission; the second says how many more its report has.
+    """
     found: dict[str, list[str]] = {}
     for result in results:
         for remark in dict.fromkeys(result.remarks):
             found.setdefault(remark, []).append(result.id)
-    ranked = sorted(found.items(), key=lambda item: (len(item[1]), item[0]))[:REMARKS]
-    return [(text, ids[:LINKED], len(ids)) for text, ids in ranked]
+    lines: list[tuple[str, list[str], int]] = []
+    shown, over = Counter[str](), Counter[str]()
+    for text, ids in sorted(found.items(), key=lambda item: (len(item[1]), item[0])):
+        due = [name for name in ids if shown[name] < OF_ONE]
+        over.update(name for name in ids if name not in due)
+        if due and len(lines) < REMARKS:
+            lines.append((text, due[:LINKED], len(ids)))
+            shown.update(due)
+    last = {ids[0]: number for number, (_, ids, count) in enumerate(lines) if count == 1}
+    for name, number in last.items():
+        if over[name]:
+            text, ids, count = lines[number]
+            lines[number] = f"{text[:LONGEST]} (and {over[name]} more, see the report)", ids, count
+    return lines

@@ -148,14 +148,16 @@ def _run(task: Task, order: Order, folder: Path, stopped: Callable[[], bool]) ->
         if not _listen(process, told, time.monotonic() + wall_bound(order), stopped):
             told.end = {"how": "late"}
             return told, 0
-        return told, process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            return told, process.wait(END_S)
+        return told, 0  # it has said how it ended, and does not come to its end
     finally:
         _end(process)
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _listen(process: subprocess.Popen[bytes], told: Told, deadline: float, stopped: Callable[[], bool]) -> bool:
-    """Take what the process tells until it has ended; False if its time was up before. Raises Stopped."""
+    """Take what the process tells until it has said its last; False if its time was up before. Raises Stopped."""
     assert process.stdout
     pipe, rest = process.stdout.fileno(), b""
     while True:
@@ -172,6 +174,8 @@ def _listen(process: subprocess.Popen[bytes], told: Told, deadline: float, stopp
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):
                 told.take(line)
+        if told.end:
+            return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

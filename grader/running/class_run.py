@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ from grader.running.apart import began as _began
 from grader.running.apart import grade_apart
 from grader.running.grading import Order
 from grader.submission.kept import as_handed_in, content, read_kept
-from grader.submission.resubmissions import Task
+from grader.submission.resubmissions import Task, undecided
 
 EARLIER, WORK, LOCK = "earlier", ".work", ".lock"
 OURS = frozenset({"summary.csv", "run.json", "class.html", "desk", EARLIER})  # in OUT, beside folders of results
@@ -110,6 +111,8 @@ def unfinished(tasks: list[Task], order: Order, out: Path) -> tuple[list[Task], 
 def _stands(result: Result, task: Task, order: Order, folder: Path) -> bool:
     if result.rules != order.rules_for(task.id) or any(row.verdict is Verdict.GRADER_ERROR for row in result.rows):
         return False
+    if undecided(result.remarks) != undecided(task.remarks):
+        return False
     kept = read_kept(folder)
     if kept is not None and kept.handed_in == as_handed_in(task.path) != "":
         return True
@@ -152,6 +155,16 @@ def _retire(final: Path, out: Path, name: str, digest: str) -> None:
     place.mkdir(parents=True, exist_ok=True)
     numbers = [int(path.name[:3]) for path in place.iterdir() if path.name[:3].isdigit()]
     final.rename(place / f"{max(numbers, default=0) + 1:03d}-{digest}")
+
+
+def retire_rivals(tasks: list[Task], out: Path) -> None:
+    """Once somebody has said which of an id's submissions counts, the result of another is no result of the class."""
+    named = {task.id for task in tasks}
+    for task in tasks:
+        for rival in sorted(out.glob(f"{glob.escape(task.id)}~*")):
+            result = read_result(rival / "result.json") if rival.name not in named else None
+            if result and undecided(result.remarks) and not undecided(task.remarks):
+                _retire(rival, out, rival.name, result.submission_sha256[:8])
 
 
 def work_folder(out: Path) -> Path:

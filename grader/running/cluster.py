@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from grader import __version__
 from grader.errors import UsageError
+from grader.files import is_plain, of_the_machine, read_plain
 from grader.output.report import write_report
 from grader.records import Result, Row, Verdict
 from grader.running.class_run import Task, grade_into, put_in_place, scratch, work_folder
 from grader.running.grading import FAULTS, Order
+from grader.submission.archive import MAX_ENTRIES, MAX_FILE
 from grader.submission.kept import digest_of_file
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ PATIENCE = "20s"  # until a scheduler has answered
 DEATHS = 3  # of workers, before a submission gets a verdict of its own
 AHEAD = 2  # submissions sent to each worker: one at work, one waiting
 STARTED = "ddpm-grader-started"  # the scheduler's list of submissions that a worker has begun
+MOST_BYTES = 3 << 30  # of a submission that is sent
 GPU = "GPU"  # the resource that workers with one announce
 
 
@@ -118,7 +121,12 @@ def grade_on_cluster(
 
     def send(task: Task) -> None:
         attempts[task.id] += 1
-        packed = pack(task.path)
+        try:
+            packed = pack(task.path)
+        except OSError as error:
+            if of_the_machine(error):
+                raise
+            packed = b""  # what cannot be read here is told of as an empty file there
         future = client.submit(
             grade_remotely,
             replace(task, path=Path(task.path.name)),
@@ -190,13 +198,14 @@ def grade_remotely(task: Task, is_folder: bool, packed: bytes, order: Order) -> 
 
 
 def pack(path: Path) -> bytes:
-    """A file as it is, a folder as a tar of its regular files."""
-    if path.is_file():
-        return path.read_bytes()
+    """A file as it is, a folder as a tar of its plain files, as far as any of them would be graded. Raises OSError."""
+    if not path.is_dir():
+        return read_plain(path, MOST_BYTES, links=True)
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
-        for file in sorted(path.rglob("*")):
-            if file.is_file() and not file.is_symlink():
+        files = [file for file in path.rglob("*") if is_plain(file)]
+        for file in sorted(files[: MAX_ENTRIES + 1]):  # one more than is read: it is then refused there
+            if file.stat().st_size <= MAX_FILE and data.tell() <= MOST_BYTES:
                 tar.add(file, file.relative_to(path).as_posix())
     return data.getvalue()
 

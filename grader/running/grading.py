@@ -28,7 +28,7 @@ from grader.records import Result, Row, Verdict
 from grader.running import bounded
 from grader.running.evidence import Evidence
 from grader.running.report_pages import FILE, MOUNT, Pages, draw_pages, read_report
-from grader.sandbox import ProbeFailure, Sandbox, SandboxKind
+from grader.sandbox import ProbeFailure, Sandbox, SandboxFault, SandboxKind
 from grader.submission.changed_lines import changes_outside_todos
 from grader.submission.kept import digest_of_file, keep
 from grader.submission.unpack import Submission, Unreadable, stage, submission_id
@@ -36,7 +36,7 @@ from grader.submission.unpack import Submission, Unreadable, stage, submission_i
 NOT_TRAINED = "not trained, as --no-training was asked for"
 PACKAGE = Path(__file__).resolve().parents[1]
 FAULTS = "grader_error.log"
-JUDGE_S = 120.0  # of CPU for the grader's own work on a row; the sandbox has its own limits
+JUDGE_S = 180.0  # of CPU for the grader's own work on a row; the sandbox has its own limits
 MOST_ARTIFACTS = 100_000  # files of a student that are listed
 Told = Callable[[Row], None]
 Begun = Callable[[Result], None]
@@ -299,7 +299,7 @@ def _worker_remarks(submission: Submission, sandbox: Sandbox) -> list[str]:
     """What the worker did to make the code run here, such as placeholders for modules that are not installed."""
     remarks = []
     for half, name in submission.halves.items():
-        with contextlib.suppress(ProbeFailure):
+        with contextlib.suppress(ProbeFailure, SandboxFault):
             texts = sandbox.call(half, "about").data.get("remarks")
             if isinstance(texts, list):
                 remarks += [f"{Path(name).name}: {text[:300]}" for text in texts if isinstance(text, str)][:20]

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from grader.records import PENDING, Result
+from grader.submission.resubmissions import undecided
 from grader.text import number, one_line, word
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LAST = 8  # finished submissions shown
 REASONS = 6  # told at the end
+RIVALS = "different submissions of one id: name the one that counts alone, or give --take-latest"
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -96,11 +98,7 @@ def who_needs_a_person(results: Iterable[Result]) -> str:
     for result in results:
         why = {_reason(row.id, row.verdict.value) for row in result.rows if row.verdict in PENDING}
         why |= {f"could not be graded: {one_line(result.problem, 80)}"} if result.problem else set()
-        why |= {
-            "handed in more than once at the same time"
-            for remark in result.remarks
-            if remark.endswith("a person has to say which counts")
-        }
+        why |= {RIVALS} if undecided(result.remarks) else set()
         for reason in why:
             reasons[reason] += 1
             people.setdefault(reason, []).append(one_line(result.id, 40))

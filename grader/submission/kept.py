@@ -15,6 +15,7 @@ from grader.labs import Lab
 from grader.submission.unpack import Submission, Unreadable, stage
 
 CODE, RECORD = "code", "submission.json"
+MOST_LISTED = 100_000  # files of a folder as it was handed in
 MOST_FILES, MOST_BYTES = 200, 4 << 20  # of code; what is more is not kept
 
 
@@ -65,13 +66,17 @@ def code_of(folder: Path) -> dict[str, Path]:
 def as_handed_in(path: Path) -> str:
     """Digest of a ZIP's bytes; of a folder, of the names, sizes and times of what is in it: "" for what is not there.
 
-    A folder's files change their time with every edit (`ctime` cannot be set back).
+    A folder's files change their time with every edit (`ctime` cannot be set back). "" also stands for a folder with
+    more files than a submission can have.
     """
-    digest = hashlib.sha256()
+    digest, count = hashlib.sha256(), 0
     try:
         if path.is_dir():
             for place, below, files in os.walk(path):
                 below.sort()
+                count += len(files)
+                if count > MOST_LISTED:
+                    return ""
                 for name in sorted(files):
                     file = Path(place, name)
                     status = file.lstat()

@@ -1,4 +1,9 @@
-"""Which submission counts for which id, where files were handed in more than once or by clashing names."""
+"""Which submission counts for which id, where files were handed in more than once or by clashing names.
+
+Anybody can name a file as somebody else's, so neither a name nor a time says which of two is a student's own: where
+they differ both are graded and a person is asked. Who knows says so by naming one of the files alone, or by asking for
+the latest of each id.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,10 @@ from grader.submission.kept import content
 from grader.submission.unpack import submission_id
 
 SAME_TIME = 1.0  # seconds; copies and archives round the times of files
+UNDECIDED = "a person has to say which counts"  # what a remark on such a submission ends in
+
+
+NAMED = 4  # files in a remark
 
 
 @dataclass
@@ -23,11 +32,18 @@ class Task:
     remarks: list[str] = field(default_factory=list)
 
 
-def tasks_of(paths: list[Path], lab: Lab, reserved: frozenset[str] = frozenset()) -> list[Task]:
-    """One task an id: of several files of one id the latest counts, and the others are named in its remarks.
+def undecided(remarks: list[str]) -> bool:
+    """Whether a submission is one of several different ones of its id."""
+    return any(remark.endswith(UNDECIDED) for remark in remarks)
 
-    Where their times do not tell which is the latest, each is graded, under a number of its own; so is an id that is
-    one of the `reserved` names. Raises UsageError.
+
+def tasks_of(
+    paths: list[Path], lab: Lab, reserved: frozenset[str] = frozenset(), take_latest: bool = False
+) -> list[Task]:
+    """A task for each submission: files of one id and one content are one, different ones get numbers of their own.
+
+    With `take_latest` the latest of an id counts alone, where the times of the files tell which it is, and the others
+    are named in its remarks. A number also goes to an id that is one of the `reserved` names. Raises UsageError.
     """
     absent = [str(path) for path in paths if not path.exists()]
     if absent:
@@ -48,10 +64,17 @@ def tasks_of(paths: list[Path], lab: Lab, reserved: frozenset[str] = frozenset()
     tasks = []
     for name, files in named.items():
         ours = name.casefold() in reserved
-        tasks += [
-            Task(_free(name, taken) if ours or number else name, path, remarks)
-            for number, (path, remarks) in enumerate(_counting(files, lab))
+        counting, remarks = _counting(files, lab, take_latest)
+        rivals = [
+            Task(_free(name, taken) if ours or number else name, path, list(remarks))
+            for number, path in enumerate(counting)
         ]
+        if len(rivals) > 1:
+            told = "; ".join(f"{_told(task.path)}, is graded as {task.id}" for task in rivals[:NAMED])
+            told += f"; and {len(rivals) - NAMED} more" if len(rivals) > NAMED else ""
+            for task in rivals:
+                task.remarks.append(f"{len(rivals)} different submissions have the id {name} ({told}): {UNDECIDED}")
+        tasks += rivals
     return tasks
 
 
@@ -63,19 +86,19 @@ def _free(name: str, taken: set[str]) -> str:
     return f"{name}~{number}"
 
 
-def _counting(files: list[Path], lab: Lab) -> list[tuple[Path, list[str]]]:
-    """The file that counts, or those among which the times do not decide, each with remarks about the rest."""
+def _counting(files: list[Path], lab: Lab, take_latest: bool) -> tuple[list[Path], list[str]]:
+    """The files that count, the one that is named as the handout has it first, and remarks about the rest."""
     if len(files) == 1:
-        return [(files[0], [])]
+        return files, []
     files = sorted(files, key=lambda path: (path.stat().st_mtime, str(path)))
-    different = {content(path, lab): path for path in files}  # of equal ones the latest stays
-    latest = list(different.values())[-1]
-    close = [path for path in different.values() if latest.stat().st_mtime - path.stat().st_mtime < SAME_TIME]
-    older = [path for path in different.values() if path not in close]
-    remarks = [f"also handed in by this id, earlier and not graded: {_told(path)}" for path in older]
-    if len(close) > 1:
-        remarks.append(f"{len(close)} submissions of this id are of the same time: a person has to say which counts")
-    return [(path, list(remarks)) for path in reversed(close)]
+    different = list({content(path, lab): path for path in files}.values())  # of equal ones the latest stays
+    different.sort(key=lambda path: (path.stat().st_mtime, str(path)), reverse=True)
+    if not take_latest:
+        return sorted(different, key=lambda path: not path.name.endswith(f"{lab.suffix}.zip")), []
+    latest = different[0].stat().st_mtime
+    close = [path for path in different if latest - path.stat().st_mtime < SAME_TIME]
+    older = different[len(close) :]
+    return close, [f"also handed in by this id, earlier and not graded: {_told(path)}" for path in older[:NAMED]]
 
 
 def _told(path: Path) -> str:

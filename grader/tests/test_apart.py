@@ -1,16 +1,23 @@
 """A submission's own process: whatever happens in it, the class goes on, and rows that were told stay."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from grader import cli
-from grader.running import apart
+from grader.lab import LAB as COURSE
+from grader.lab.images.request import Request
+from grader.running import apart, turns
+from grader.running.grading import Order
 from grader.sandbox.proc import descendants
 from grader.tests.odd_lab import PASSES, odd_lab, odd_submission
 
@@ -156,3 +163,75 @@ def test_a_run_that_is_stopped_ends_its_submissions_at_once(tmp_path, number):
     assert not [pid for pid in below if os.path.exists(f"/proc/{pid}")]
     assert time.monotonic() - began < 20
     assert not list((tmp_path / "out").glob("*/result.json"))
+
+
+# --- what is drawn
+
+
+DRAWS = {"first": "return told(Verdict.FAILED, str(bench.seed()))"}
+
+
+def test_what_is_drawn_depends_on_the_runs_seed_and_on_the_content_that_was_handed_in(tmp_path, capsys):
+    lab = odd_lab(tmp_path, DRAWS)
+    paths = [odd_submission(tmp_path / "in", name) for name in "789"]
+    (paths[2] / "odd_half" / "odd.py").write_text("x = 2\n", encoding="utf-8")
+
+    def drawn(out, seed):
+        command = ["grade", *map(str, paths), "--out", str(tmp_path / out), "--sandbox", "none", "--seed", seed]
+        assert cli.main(command, lab) == cli.OK
+        files = [tmp_path / out / name / "result.json" for name in "789"]
+        return [json.loads(file.read_text(encoding="utf-8"))["rows"][0]["message"] for file in files]
+
+    one, again, other = drawn("one", "5"), drawn("again", "5"), drawn("other", "6")
+    assert one == again
+    assert one[0] == one[1] != one[2], "who hands in something else meets other numbers"
+    assert not set(one) & set(other)
+
+
+# --- turns
+
+
+def test_whoever_waits_for_the_machine_says_so_and_is_excused(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(turns, "_agreed", [(tmp_path / "turns", said.append)])
+
+    def work():
+        with turns.alone():
+            said.append("works")
+
+    with open(tmp_path / "turns", "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        thread = threading.Thread(target=work)
+        thread.start()
+        while not said:
+            time.sleep(0.01)
+        thread.join(0.1)
+        assert said == [True], "it is another one's turn"
+    thread.join(10)
+    assert said == [True, False, "works"]
+    told = apart.Told()
+    told.take(b'{"waits": true}')
+    time.sleep(0.05)
+    assert told.excused_s >= 0.05
+    told.take(b'{"waits": false}')
+    before = told.excused_s
+    time.sleep(0.02)
+    assert told.excused_s == before >= 0.05
+
+
+def test_work_on_images_has_the_time_that_its_limits_allow_beyond_a_submissions():
+    policy = COURSE.policy()
+    rows = tuple(COURSE.rubric)
+    plain = Order(COURSE, 0, policy, rows)
+    usual = policy.limits.wall_s + apart.MARGIN_S
+    assert apart.wall_bound(plain) == usual
+    handed_in = replace(plain, artifacts=Path())
+    sampled = replace(handed_in, extra=Request(fid="sample"))
+    trained = replace(plain, extra=Request(fid="retrain", budget_s=7200.0))
+    code = tuple(row for row in rows if row.is_code)
+    assert apart.wall_bound(replace(trained, rows=code)) == usual, "nothing is trained for the code"
+    limits = [apart.wall_bound(order) - usual for order in (handed_in, sampled, trained)]
+    assert limits[0] > 3 * policy.image_runs.sampling_s
+    assert limits[1] > limits[0] + policy.image_runs.sampling_s
+    assert limits[2] > 3 * 7200
+    assert COURSE.beyond(sampled)[1] == policy.image_runs.memory_mib

@@ -8,7 +8,7 @@ import pytest
 
 from grader import cli
 from grader.lab import LAB
-from grader.output.class_page import link, misconceptions, render, row_lines, totals, write_class_page
+from grader.output.class_page import link, misconceptions, remarks, render, row_lines, totals, write_class_page
 from grader.records import Verdict
 from grader.submission.similarity import Likeness
 from grader.tests import samples
@@ -130,3 +130,19 @@ def test_a_page_that_fails_costs_no_grades(tmp_path, monkeypatch, capsys):
     folder = build(tmp_path / "7")
     assert cli.main(["grade", str(folder), "--out", str(tmp_path / "out"), "--only", "task2.cosine"]) == 0
     assert "class.html was not written" in capsys.readouterr().err
+
+
+def test_one_submission_gets_two_lines_among_the_remarks_and_hides_nobody_elses():
+    loud, *others = many(6)
+    loud.id, loud.remarks = "loud", [f"remark {number:02d}" for number in range(30)] + ["shared", "common"]
+    for number, other in enumerate(others):
+        other.id, other.remarks = f"{number}", ["common", "shared"][: 1 + number % 2]
+    lines = remarks([loud, *others])
+    assert [text for text, ids, _ in lines if "loud" in ids] == [
+        "remark 00",
+        "remark 01 (and 30 more, see the report)",
+    ]
+    assert {text: (ids, count) for text, ids, count in lines[2:]} == {
+        "shared": (["1", "3"], 3),
+        "common": (["0", "1", "2", "3", "4"], 6),
+    }

@@ -75,28 +75,61 @@ def test_of_a_resubmission_the_latest_counts_and_the_earlier_result_stays(right,
     assert summary(out) == {"7": "4"}
 
 
-@pytest.mark.slow
-def test_of_two_files_of_one_id_the_later_one_counts_and_the_other_is_named(right, wrong, tmp_path, capsys):
-    shutil.copytree(wrong.parent, tmp_path / "monday")
-    shutil.copytree(right.parent, tmp_path / "tuesday")
-    first = older(tmp_path / "monday" / "7_lab1.zip")
-    again = (tmp_path / "tuesday" / "7_lab1.zip").rename(tmp_path / "tuesday" / "7_lab1 (1).zip")
-    grade(tmp_path / "out", again, first)
-    assert summary(tmp_path / "out") == {"7": "4"}
-    result = json.loads((tmp_path / "out" / "7" / "result.json").read_text())
-    assert any("earlier and not graded: monday/7_lab1.zip" in remark for remark in result["remarks"])
-    assert "monday/7_lab1.zip" in capsys.readouterr().err
+@pytest.fixture
+def two(right, wrong, tmp_path):
+    """A victim's right submission, and a later one of somebody who took the id."""
+    (tmp_path / "in").mkdir()
+    first = older(Path(shutil.copy(right, tmp_path / "in" / "7_lab1.zip")))
+    return first, Path(shutil.copy(wrong, tmp_path / "in" / "7_lab1 (1).zip"))
+
+
+def remarks(out, name="7"):
+    return json.loads((out / name / "result.json").read_text())["remarks"]
 
 
 @pytest.mark.slow
-def test_where_the_times_do_not_tell_both_are_graded_and_a_person_is_asked(right, wrong, tmp_path, capsys):
-    for number, path in enumerate((right, wrong)):
-        (tmp_path / str(number)).mkdir()
-        os.utime(shutil.copy(path, tmp_path / str(number)), (1e9, 1e9))
-    grade(tmp_path / "out", *tmp_path.glob("*/7_lab1.zip"))
-    assert sorted(summary(tmp_path / "out").values()) == ["0", "4"]
-    assert set(summary(tmp_path / "out")) == {"7", "7~2"}
-    assert "handed in more than once at the same time" in capsys.readouterr().err
+def test_of_two_different_files_of_one_id_both_are_graded_until_a_person_has_said_which_counts(two, tmp_path, capsys):
+    out = tmp_path / "out"
+    grade(out, *two)
+    assert summary(out) == {"7": "4", "7~2": "0"}, "the file that is named as it should be goes first"
+    for name in ("7", "7~2"):
+        [remark] = [text for text in remarks(out, name) if text.endswith(handed_in.UNDECIDED)]
+        assert "in/7_lab1.zip" in remark
+        assert "in/7_lab1 (1).zip" in remark
+    assert "2 of 2: different submissions of one id" in capsys.readouterr().err
+    assert "Different submissions of one id" in (out / "class.html").read_text()
+    grade(out, *two)
+    assert "2 graded before and unchanged" in capsys.readouterr().err
+    grade(out, two[0])
+    assert summary(out) == {"7": "4"}
+    assert not handed_in.undecided(remarks(out))
+    assert (out / "earlier" / "7~2").is_dir()
+    assert "a person is needed for" not in capsys.readouterr().err
+    assert "Different submissions of one id" not in (out / "class.html").read_text()
+
+
+@pytest.mark.slow
+def test_whoever_asks_for_the_latest_gets_it_and_the_other_is_named(two, tmp_path, capsys):
+    assert cli.main(["grade", *map(str, two), "--out", str(tmp_path / "out"), *ONLY, "--take-latest"]) == cli.OK
+    assert summary(tmp_path / "out") == {"7": "0"}
+    assert any("earlier and not graded: in/7_lab1.zip" in remark for remark in remarks(tmp_path / "out"))
+    assert "in/7_lab1.zip" in capsys.readouterr().err
+
+
+def test_where_the_times_do_not_tell_the_latest_a_person_is_asked_all_the_same(two, wrong):
+    os.utime(two[0], (1e9, 1e9))
+    os.utime(two[1], (1e9, 1e9))
+    assert [task.id for task in handed_in.tasks_of(list(two), LAB, take_latest=True)] == ["7", "7~2"]
+
+
+def test_of_many_files_of_one_id_the_remark_stays_short(right, tmp_path):
+    paths = [right]
+    for number in range(6):
+        folder = build(tmp_path / str(number), {"task2.cosine": f"betas = {number}"})
+        paths.append(pack(folder, tmp_path / f"7_lab1 ({number}).zip"))
+    tasks = handed_in.tasks_of(paths, LAB)
+    assert [task.id for task in tasks] == ["7", *(f"7~{number}" for number in range(2, 8))]
+    assert all("and 3 more" in task.remarks[0] and len(task.remarks[0]) < 500 for task in tasks)
 
 
 def test_the_same_file_twice_is_one_submission(right, tmp_path):

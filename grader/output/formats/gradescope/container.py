@@ -230,7 +230,7 @@ def _grade(layout: Layout, folder: Path, lab: Lab) -> int:
     except SandboxUnavailable as error:
         print(f"no sandbox works here: {error}", file=sys.stderr)
         return 1
-    order = Order(lab, secrets.randbits(31), lab.policy(policy if policy.is_file() else None), lab.rubric, kind)
+    order = Order(lab, secrets.randbits(53), lab.policy(policy if policy.is_file() else None), lab.rubric, kind)
     result = Result(name, "", __version__, order.seed, str(kind), {}, [])
 
     def note(row: Row) -> None:
