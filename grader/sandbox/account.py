@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import random
-import shutil
 import socket
 import stat
 import subprocess
@@ -16,6 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from grader.worker.leftovers import remove_tree
 
 from . import reaper
 from .base import SandboxFault, SandboxUnavailable
@@ -52,7 +53,7 @@ class Account:
 
     def clear(self) -> None:
         """Make the scratch folder anew."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove_tree(str(self.scratch))
         self.scratch.mkdir(mode=0o700)
         os.chown(self.scratch, self.uid, self.uid)
 
@@ -81,7 +82,7 @@ class Account:
         self._reaper.wait()
         self._reaper.stdout.close()
         self._claim.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(str(self.folder))
 
     def overfull(self, pids: list[int], cap_mib: int) -> str:
         """What is wrong with the space that the user takes, its processes being `pids`; empty where it is fine."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import select
 import socket
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,15 @@ from grader.worker import wire
 from .base import SandboxFault
 from .kinds.base import Kind
 from .output import MIB, Output
-from .proc import descendants, end_descendants, kept_waiting, threads
+from .proc import descendants, end_descendants, kept_waiting, processor_time, threads
 from .watchdog import Watchdog
 
 START_S = 120.0  # for importing torch on a slow disk
-FORK_S = 20.0  # for a mount's process to begin
+FORK_S = 60.0  # for a mount's process to begin, on a machine that is busy otherwise
 END_S = 5.0  # for a mount's process to end
 POLL_S = 0.1
 PATIENCE = 9.0  # of a limit: how much waiting for a busy machine's processor is excused at most
+GLANCE_S = 1.0  # what one look at the processes that are ready to run tells about, at most
 
 
 class Lost(Exception):
@@ -35,15 +38,29 @@ class Lost(Exception):
         self.verdict, self.message = verdict, message
 
 
+@dataclass
+class Allowance:
+    """What the processes of a mount had used up when they were allowed some seconds, and what is known since."""
+
+    patience: float = 0.0  # seconds of waiting that are excused at most
+    began: float = 0.0
+    waited: float = 0.0
+    used: float = 0.0
+    looked: float = 0.0
+    crowded: float = 0.0  # seconds in which the mount had more processes ready to run than the one that was asked
+
+
 class Worker:
     """A worker process tree. The thread that makes it must live as long: the kernel ties the two together."""
 
     def __init__(self, kind: Kind) -> None:
         self.reason: Lost | None = None
         self.mount: str | None = None  # whose process runs
+        self.fresh = False  # whether that process has not been asked anything yet
+        self.end = math.inf  # a deadline without any patience (time.monotonic)
         self.about: dict[str, Any] = {}  # python, torch, device
         self.probes: frozenset[str] = frozenset()
-        self._waited, self._patience = 0.0, 0.0
+        self._allowance = Allowance()
         self._kind, limits = kind, kind.launch.limits
         self._socket, theirs = socket.socketpair()
         ours, output = os.pipe()
@@ -82,18 +99,33 @@ class Worker:
         self.send({"mount": mount, "blocked": blocked}, None, deadline)
         if self.receive(deadline)[0] != {"up": mount}:
             raise Lost(Verdict.GRADER_ERROR, self._said())
+        self.fresh = True
 
     def allow(self, seconds: float) -> float:
         """A deadline in so many seconds, not counting time for which a busy machine leaves the mount no processor."""
-        self._waited, self._patience = self._kept_waiting(), PATIENCE * seconds
-        return time.monotonic() + seconds
+        now = time.monotonic()
+        used, _ = processor_time(self._zygote, 0)
+        self._allowance = Allowance(PATIENCE * seconds, now, kept_waiting(self._asked()), used, now)
+        return now + seconds
 
     def excused(self) -> float:
-        """Seconds since `allow` for which the mount's process was ready to run, but other work was running."""
-        return min(max(0.0, self._kept_waiting() - self._waited), self._patience)
+        """Seconds since `allow` for which the mount's process was ready to run, but other people's work was running.
 
-    def _kept_waiting(self) -> float:
-        return sum(kept_waiting(pid) for pid in descendants(self._zygote)[:1])
+        Waiting that the mount's own processes and threads cause is none of it: the processor time that they took is
+        taken off, on whichever cores that was, and every moment in which one of them wants a processor besides.
+        """
+        given, now, asked = self._allowance, time.monotonic(), self._asked()
+        used, ready = processor_time(self._zygote, asked)
+        if ready:
+            given.crowded += min(now - given.looked, GLANCE_S)
+        given.looked = now
+        waited = kept_waiting(asked) - given.waited
+        by_others = now - given.began - (used - given.used) - given.crowded
+        return max(0.0, min(waited, by_others, given.patience))
+
+    def _asked(self) -> int:
+        """The mount's process; 0 where there is none."""
+        return next(iter(descendants(self._zygote)), 0)
 
     def running(self) -> tuple[int, int]:
         """How many processes the mount has, its own and what it started, and how many threads these."""
@@ -165,9 +197,10 @@ class Worker:
             left = deadline - time.monotonic()
             if self.reason:
                 raise self.reason
-            if left <= 0 and left + self.excused() <= 0:
+            if time.monotonic() >= self.end or (left <= 0 and left + self.excused() <= 0):
                 raise TimeoutError
-            if any(select.select([] if write else sockets, sockets if write else [], [], min(abs(left), POLL_S))):
+            wait = min(abs(left), self.end - time.monotonic(), POLL_S)
+            if any(select.select([] if write else sockets, sockets if write else [], [], max(0.0, wait))):
                 return
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import secrets
 import signal
 import time
 from contextlib import suppress
@@ -71,8 +71,37 @@ def _reap() -> None:
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
-        for folder, _, _ in os.walk(path):
-            os.chmod(folder, 0o700)
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
     else:
         os.unlink(path)
+
+
+def remove_tree(top: str) -> None:
+    """Remove a folder in which somebody hostile wrote: of any depth, closed to its owner. Nothing may run there.
+
+    Folders in folders are moved to the top first, so that no path gets long and no stack deep. What cannot be removed
+    stays.
+    """
+    queue, moved, fresh = [top], 0, secrets.token_hex(8)  # names that nobody thought of before
+    while queue:
+        folder = queue.pop()
+        with suppress(OSError):
+            os.chmod(folder, 0o700)
+        with suppress(OSError), os.scandir(folder) as found:
+            for entry in list(found):
+                with suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    if folder == top:
+                        queue.append(entry.path)
+                        continue
+                    os.chmod(entry.path, 0o700)
+                    moved += 1
+                    os.rename(entry.path, target := os.path.join(top, f"{fresh}-{moved}"))
+                    queue.append(target)
+        if folder != top:
+            with suppress(OSError):
+                os.rmdir(folder)
+    with suppress(OSError):
+        os.rmdir(top)

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from placeholders import PlaceholderFinder
 from registry import Blocked, Missing, NotImplementedByStudent, probe
+from wire import TEXT_CAP
 
 COPY_FILE = 1 << 20  # bytes; larger files are linked
 COPY_TOTAL = 32 << 20  # bytes of scratch that a mount may take
 COPY_COUNT = 2000  # files
-TEXT_CAP = 4096  # characters of a message or a traceback
 
 __all__ = ["Blocked", "Missing", "Mount", "NotImplementedByStudent", "describe", "probe"]
 
@@ -222,8 +222,8 @@ def message_of(error: BaseException) -> str:
 
 @probe("about")
 def about(mount: Mount, params: dict[str, Any], arrays: dict[str, Any]) -> Result:
-    """What was done to make the mount run here. Imports what an earlier process of the mount may have imported."""
-    for name in mount.lab.modules:
+    """What was done to make the mount run here. Imports what earlier processes of the mount imported or may have."""
+    for name in dict.fromkeys((*mount.lab.modules, *params.get("modules", ()))):
         with suppress(BaseException):  # a row has told about it
             mount.module(name)
     return {"remarks": list(mount.remarks)}, {}

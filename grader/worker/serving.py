@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -90,7 +91,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        return value.tolist()
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a number that is looked at is {value}")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a probe returned {type(value).__name__} as data")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
@@ -10,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+
+from grader.worker.leftovers import remove_tree
 
 from ..base import SandboxKind
 from ..copies import copy, gather
@@ -65,11 +66,11 @@ class Kind(ABC):
 
     def sweep(self) -> None:
         """Remove what a worker that has ended left behind. Raises SandboxFault where that fails."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove_tree(str(self.scratch))
 
     def close(self) -> None:
         """Remove whatever was made for the submission. May be called again."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(str(self.folder))
 
 
 def spawn(argv: list[str], fds: tuple[int, ...], output: int, **how: Any) -> subprocess.Popen[bytes]:
