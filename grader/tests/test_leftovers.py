@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from grader.worker.leftovers import remove_tree
 
 
 def test_a_folder_deeper_than_a_path_may_be_long(tmp_path: Path):
-    top = tmp_path / "top"
-    top.mkdir()
+    in_memory = os.access("/dev/shm", os.W_OK)  # removing so many from a disk may take seconds
+    top = Path(tempfile.mkdtemp(dir="/dev/shm" if in_memory else tmp_path))
     here = os.open(top, os.O_RDONLY)
     for _ in range(3000):
         os.mkdir("a folder", dir_fd=here)
