@@ -249,7 +249,7 @@ def _worker_remarks(submission: Submission, sandbox: Sandbox) -> list[str]:
     remarks = []
     for half, name in submission.halves.items():
         with contextlib.suppress(ProbeFailure):
-            sandbox.renew()
+            sandbox.renew(libraries=())
             texts = sandbox.call(half, "about", {"modules": sandbox.imported(half)}).data.get("remarks", [])
             remarks += [f"{Path(name).name}: {text}" for text in texts if isinstance(text, str)][:20]
     return remarks
@@ -281,7 +281,7 @@ def judge_row(row: RubricRow, sandbox: Sandbox, order: Order, folder: Path | Non
 
     Raises for faults of ours.
     """
-    sandbox.renew()  # no row meets what an earlier one left behind
+    sandbox.renew(row.libraries)  # no row meets what an earlier one left behind
     # The generator depends on the row, so that --only draws the same numbers as a whole run.
     salt = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big")
     bench = Bench(sandbox, row.half, np.random.default_rng([order.seed, salt]), order.policy)

@@ -19,11 +19,10 @@ from pathlib import Path
 from grader.worker.leftovers import remove_tree
 
 from . import reaper
-from .base import SandboxFault, SandboxUnavailable
+from .base import ENTRIES_CAP, SandboxFault, SandboxUnavailable
 
 SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock", "/run/shm", "/var/crash")
 UIDS = ((1_000_000, 1_000_000_000), (20_000, 60_000))  # to choose from: high ones, else what small containers map
-ENTRIES_CAP = 50_000  # files and folders that a submission may make
 MIB = 1 << 20
 OTHERWISE = "or use bubblewrap where it works, or `--sandbox none`, which runs submissions without protection"
 

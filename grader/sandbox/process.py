@@ -18,6 +18,7 @@ from grader.worker import wire
 
 from .base import SandboxFault
 from .kinds.base import Kind
+from .libraries import packed
 from .output import MIB, Output
 from .proc import descendants, end_descendants, kept_waiting, processor_time, threads
 from .watchdog import Watchdog
@@ -92,11 +93,13 @@ class Worker:
         except (Lost, TimeoutError, wire.WireError, KeyError) as error:
             raise SandboxFault(f"the worker did not start: {self._said() or error}") from error
 
-    def begin_mount(self, mount: str, blocked: list[str]) -> None:
-        """Have a mount's process forked. Raises Lost, WireError or TimeoutError."""
+    def begin_mount(self, mount: str, blocked: list[str], libraries: tuple[str, ...] = ()) -> None:
+        """Have a mount's process forked, which finds some `libraries`. Raises Lost, WireError or TimeoutError."""
         deadline = time.monotonic() + FORK_S
         self.mount = self.output.mount = mount
-        self.send({"mount": mount, "blocked": blocked}, None, deadline)
+        given = packed(libraries) if libraries and self._kind.masks else b""
+        arrays = {"libraries": np.frombuffer(given, np.uint8)} if given else None
+        self.send({"mount": mount, "blocked": blocked, "libraries": list(libraries)}, arrays, deadline)
         if self.receive(deadline)[0] != {"up": mount}:
             raise Lost(Verdict.GRADER_ERROR, self._said())
         self.fresh = True

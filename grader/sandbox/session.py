@@ -62,7 +62,8 @@ class Sandbox:
         self._wall = 0.0  # seconds of calls, all of them
         self._began = False  # whether a worker has started: another one is paid for by the submission
         self._number = 0
-        self._blocked: dict[str, dict[str, ProbeFailure]] = {}  # mount -> module -> how importing it ended
+        self._blocked: dict[tuple[str, tuple[str, ...]], dict[str, ProbeFailure]] = {}  # module -> how importing ended
+        self._libraries: tuple[str, ...] = ()
         self._output: dict[str, bytearray] = {}
         self._renew = False
         self._imported: dict[str, set[str]] = {}  # mount -> modules that its processes imported
@@ -84,12 +85,15 @@ class Sandbox:
             self._worker = Worker(self._made)
             self._worker.output.kept = self._output
 
-    def renew(self) -> None:
+    def renew(self, libraries: tuple[str, ...] | None = None) -> None:
         """Have the next call answered by a fresh process of its mount, which remembers nothing.
+
+        From then on processes find, of the packages that hold answers, these `libraries`; as before without.
 
         Where the submission has harmed the worker itself, that is started anew.
         """
         self._renew = True
+        self._libraries = self._libraries if libraries is None else libraries
 
     def close(self) -> None:
         """End the worker and everything that it started. May be called again."""
@@ -133,7 +137,7 @@ class Sandbox:
         Raises ProbeFailure for what the submission did, SandboxFault for a fault of ours.
         """
         self._check_time()
-        blocked = self._blocked.setdefault(mount, {})
+        blocked = self._blocked.setdefault((mount, self._libraries), {})
         worker = self._prepared(mount, sorted(blocked))
         if probe not in worker.probes:
             raise SandboxFault(f"the worker has no probe '{probe}'")
@@ -190,7 +194,7 @@ class Sandbox:
                     worker.end_mount()
                 self._renew = False
                 if worker.mount is None:
-                    worker.begin_mount(mount, blocked)
+                    worker.begin_mount(mount, blocked, self._libraries)
                 return worker
             except (Lost, TimeoutError, wire.WireError) as error:
                 self._drop()

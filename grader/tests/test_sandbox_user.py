@@ -74,13 +74,7 @@ def fill_without_names():
     time.sleep(30)
 
 def pair(kind):
-    a, b = socket.socketpair(socket.AF_UNIX, kind)
-    a.send(b"x")
-    return b.recv(1).decode()
-
-def reconnect(name):
-    a, b = socket.socketpair()
-    a.connect("\\0" + name)
+    socket.socketpair(socket.AF_UNIX, kind)
 
 def shell_as(command):
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -227,9 +221,8 @@ class TestIsolation:
         assert failure(sandbox, "connect").message.startswith("OSError: [Errno 38]")
         for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, 17, 40):
             assert failure(sandbox, "family", int(family)).verdict is Verdict.CRASHED
-        assert run(sandbox, "pair", int(socket.SOCK_STREAM)) == "x"
-        assert failure(sandbox, "pair", int(socket.SOCK_DGRAM)).message.startswith("OSError: [Errno 38]")
-        assert failure(sandbox, "reconnect", "anything").message.startswith("OSError: [Errno 38]")
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            assert failure(sandbox, "pair", int(kind)).message.startswith("OSError: [Errno 38]")
 
     @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
     @pytest.mark.parametrize("number", [101, 310, 311, 312, 250, 165, 272, 321, 298, 323, 425, 319, 29, 64, 68, 438])

@@ -20,6 +20,8 @@ from typing import Any
 
 import cuda_shim
 import generators
+import hiding
+import loaders
 import numpy as np
 import torch
 from placeholders import PlaceholderFinder
@@ -43,12 +45,14 @@ class Lab:
 
     modules: tuple[str, ...] = ()
     files: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()  # packages that hold answers
 
 
 class Mount:
     """The student's files of one mount, copied to a scratch folder that is the working directory.
 
-    `remarks` lists what was done to make them run here. Probes use `module` and `need`.
+    `remarks` lists what was done to make them run here. Probes use `module` and `need`, and `libraries`: which of the
+    hidden packages that were asked for are installed.
     """
 
     def __init__(
@@ -59,9 +63,11 @@ class Mount:
         note: Note = lambda _: None,
         blocked: frozenset[str] = frozenset(),
         lab: Lab | None = None,
+        libraries: frozenset[str] = frozenset(),
     ) -> None:
         self.name, self.folder, self.blocked = name, folder.resolve(), blocked
         self.lab = lab or Lab()
+        self.libraries = hiding.installed(libraries)
         self.remarks: list[str] = []
         self._note = note
         self._failed: dict[str, tuple[BaseException, TracebackType | None]] = {}
@@ -74,10 +80,12 @@ class Mount:
         os.chdir(self.folder)
         sys.path.insert(0, str(self.folder))
         sys.argv = ["grader"]
-        sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks, self.lab.files))
+        hiding.hide(hidden := self.lab.hidden - self.libraries, self.folder)
+        sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks, self.lab.files, hidden))
         builtins.input = _no_input
         warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
         generators.watch()
+        loaders.stay_here()
 
     def seed(self, seed: int) -> None:
         """Set every global random state; done again after an import, so that imports change no draw."""

@@ -98,6 +98,8 @@ def _set_limits(limits: dict[str, int]) -> None:
         ("CPU", limits["cpu_s"]),
         ("NPROC", limits["processes"]),
         ("NOFILE", 512),
+        ("SIGPENDING", 1024),  # timers as well
+        ("MSGQUEUE", 0),
     ):
         number = getattr(resource, f"RLIMIT_{name}")
         _, hard = resource.getrlimit(number)

@@ -24,6 +24,7 @@ class Kind(ABC):
     """
 
     name: ClassVar[SandboxKind]
+    masks = False  # whether packages that hold answers are out of sight, so that a row that needs one is given it
 
     @classmethod
     @abstractmethod

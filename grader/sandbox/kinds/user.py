@@ -64,7 +64,7 @@ class OwnUser(Kind):
         rights = {
             "uid": account.uid,
             "shared": account.shared,
-            "filter": base64.b64encode(seccomp.program(offline=True)).decode(),
+            "filter": base64.b64encode(seccomp.program()).decode(),
         }
         argument = config(self.launch, fd, scratch, namespaced=False, drop_uid=False, user=rights)
         return spawn(
