@@ -163,8 +163,11 @@ class Worker:
         end_descendants(self._zygote)
 
     def send(self, message: dict[str, Any], arrays: dict[str, np.ndarray] | None, deadline: float) -> None:
-        """Send a frame. Raises Lost, or TimeoutError past `deadline` (time.monotonic)."""
-        data = memoryview(wire.encode(message, arrays))
+        """Send a frame. Raises Lost, TimeoutError past `deadline` (time.monotonic), SandboxFault for what is no frame."""
+        try:
+            data = memoryview(wire.encode(message, arrays))
+        except (TypeError, ValueError) as error:
+            raise SandboxFault(f"a request that cannot be sent: {error}") from error
         while data:
             self._wait(deadline, write=True)
             try:
