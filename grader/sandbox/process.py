@@ -16,6 +16,7 @@ import numpy as np
 from grader.records import Verdict
 from grader.worker import wire
 
+from . import cgroups
 from .base import SandboxFault
 from .kinds.base import Kind
 from .libraries import packed
@@ -62,6 +63,8 @@ class Worker:
         self.about: dict[str, Any] = {}  # python, torch, device
         self.probes: frozenset[str] = frozenset()
         self._allowance = Allowance()
+        self._group: cgroups.Group | None = None
+        self._killed = 0
         self._kind, limits = kind, kind.launch.limits
         self._socket, theirs = socket.socketpair()
         ours, output = os.pipe()
@@ -89,9 +92,34 @@ class Worker:
             message, _ = self.receive(time.monotonic() + START_S)
             self.about = message["ready"]
             self.probes = frozenset(self.about.pop("probes"))
-            self._zygote = [self._process.pid, *descendants(self._process.pid)][-1]
+            pids = [self._process.pid, *descendants(self._process.pid)]
+            self._zygote = pids[-1]
+            self._bound(pids)
         except (Lost, TimeoutError, wire.WireError, KeyError) as error:
             raise SandboxFault(f"the worker did not start: {self._said() or error}") from error
+
+    def _bound(self, pids: list[int]) -> None:
+        """Move the worker, which has not met the submission yet, into a control group, where one can be had."""
+        parents = cgroups.here() if self._kind.bounded else None
+        self._group = parents.make(self._kind.launch.limits) if parents else None
+        if self._group:
+            try:
+                self._group.add(pids)
+            except OSError:
+                self._group.remove()
+                self._group = None
+        self.about["bounds"] = f"cgroup v{self._group.version}" if self._group else cgroups.COUNTED
+
+    def out_of_memory(self) -> bool:
+        """Whether, since this was asked last, the kernel ended a process for want of memory in the control group."""
+        before, self._killed = self._killed, self._group.killed() if self._group else 0
+        return self._killed > before
+
+    def _used(self) -> tuple[float, int]:
+        """Seconds of processor time of everything that the mount ran, and how many wait for a processor beside it."""
+        used, ready = processor_time(self._zygote, self._asked())
+        exact = self._group.processor_time() if self._group else None
+        return used if exact is None else exact, ready
 
     def begin_mount(self, mount: str, blocked: list[str], libraries: tuple[str, ...] = ()) -> None:
         """Have a mount's process forked, which finds some `libraries`. Raises Lost, WireError or TimeoutError."""
@@ -107,7 +135,7 @@ class Worker:
     def allow(self, seconds: float) -> float:
         """A deadline in so many seconds, not counting time for which a busy machine leaves the mount no processor."""
         now = time.monotonic()
-        used, _ = processor_time(self._zygote, 0)
+        used, _ = self._used()
         self._allowance = Allowance(PATIENCE * seconds, now, kept_waiting(self._asked()), used, now)
         return now + seconds
 
@@ -117,12 +145,12 @@ class Worker:
         Waiting that the mount's own processes and threads cause is none of it: the processor time that they took is
         taken off, on whichever cores that was, and every moment in which one of them wants a processor besides.
         """
-        given, now, asked = self._allowance, time.monotonic(), self._asked()
-        used, ready = processor_time(self._zygote, asked)
+        given, now = self._allowance, time.monotonic()
+        used, ready = self._used()
         if ready:
             given.crowded += min(now - given.looked, GLANCE_S)
         given.looked = now
-        waited = kept_waiting(asked) - given.waited
+        waited = kept_waiting(self._asked()) - given.waited
         by_others = now - given.began - (used - given.used) - given.crowded
         return max(0.0, min(waited, by_others, given.patience))
 
@@ -163,7 +191,7 @@ class Worker:
         end_descendants(self._zygote)
 
     def send(self, message: dict[str, Any], arrays: dict[str, np.ndarray] | None, deadline: float) -> None:
-        """Send a frame. Raises Lost, TimeoutError past `deadline` (time.monotonic), SandboxFault for what is no frame."""
+        """Send a frame. Raises Lost, TimeoutError past `deadline` (time.monotonic), SandboxFault where it is none."""
         try:
             data = memoryview(wire.encode(message, arrays))
         except (TypeError, ValueError) as error:
@@ -218,4 +246,6 @@ class Worker:
         self._process.wait()
         self._socket.close()
         self.output.close()
+        if self._group:
+            self._group.remove()
         self._kind.sweep()

@@ -108,7 +108,7 @@ class Sandbox:
             worker.close()
 
     def environment(self) -> dict[str, str]:
-        """What the worker runs on: python, torch, device."""
+        """What the worker runs on: python, torch, device; and what bounds its memory and processes."""
         if not self._environment:
             self._environment = self._ready().about
         return dict(self._environment)
@@ -258,6 +258,10 @@ class Exchange:
                 self.worker.mount = None
                 if type(message["exit"]) is not int:
                     raise wire.WireError("an end without its code")
+                if self.worker.out_of_memory():
+                    raise ProbeFailure(
+                        Verdict.OUT_OF_MEMORY, f"took more than {self.limits.total_memory_mib} MiB of memory"
+                    )
                 raise ended(message["exit"], printed)
             if type(message["id"]) is not int or message["id"] != number:
                 raise wire.WireError("an answer to another question")

@@ -39,7 +39,7 @@ class FakeWorker(Worker):
     def __init__(self, said: bytes) -> None:
         self.said, self.at, self.asked = said, 0, []
         self.output, self.mount, self.end = FakeOutput(), "half", float("inf")
-        self._blob_cap = 1 << 20
+        self._blob_cap, self._group, self._killed = 1 << 20, None, 0
 
     def _read(self, count: int, deadline: float, most: int = 0) -> bytes:
         if time.monotonic() > deadline:

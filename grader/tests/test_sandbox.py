@@ -220,6 +220,12 @@ def connect():
 def addresses():
     return [name for _, name in socket.if_nameindex()]
 
+def page_tables():
+    size = 1 << 40
+    space = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, mmap.PROT_READ)
+    for at in range(0, size, 2 << 20):
+        space[at]
+
 def many_files():
     os.mkdir("many")
     for i in range(400_000):
@@ -666,7 +672,7 @@ class TestAnswers:
 
     def test_environment_says_what_ran(self, sandbox):
         about = sandbox.environment()
-        assert set(about) == {"python", "torch", "device"}
+        assert set(about) == {"python", "torch", "device", "bounds"}
         assert about["device"] == "cpu"
 
 

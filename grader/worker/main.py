@@ -27,6 +27,7 @@ import platform
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def run_mount(serve: Callable[[], None], config: dict[str, Any]) -> int:
         try:
             end_with_parent()
             show_own_folder(True)  # else /proc/self would be closed
+            with suppress(OSError):
+                Path("/proc/self/oom_score_adj").write_text("1000")  # where memory is short, this one goes first
             serve()
         finally:
             os._exit(70)

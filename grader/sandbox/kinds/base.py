@@ -24,6 +24,7 @@ class Kind(ABC):
     """
 
     name: ClassVar[SandboxKind]
+    bounded = True  # whether its workers get a control group where one can be had
     masks = False  # whether packages that hold answers are out of sight, so that a row that needs one is given it
 
     @classmethod
