@@ -108,6 +108,7 @@ class Worker:
             except OSError:
                 self._group.remove()
                 self._group = None
+        self.about |= self._kind.about()
         self.about["bounds"] = f"cgroup v{self._group.version}" if self._group else cgroups.COUNTED
 
     def out_of_memory(self) -> bool:

@@ -11,7 +11,8 @@ Run as a script, with one argument, a JSON object:
     namespaced           whether there is a PID namespace of its own
     drop_uid             whether to become another user first
     user                 only where this process is a user of its own: its `uid`, the `filter` of system calls,
-                         `shared` (folders in which others have files as well)
+                         `shared` (folders in which others have files as well), `landlock` (its version, 0 without),
+                         `writable` (folders that it then writes to)
 A frame `{"mount": name, "blocked": [modules], "libraries": [packages]}` forks the mount's process, which says
 `{"up": mount}` and answers requests; it finds these of the hidden packages, in a ZIP where one came with the frame.
 When it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.

@@ -62,6 +62,10 @@ class Kind(ABC):
     def start(self, fd: int, output: int) -> subprocess.Popen[bytes]:
         """Start a worker that inherits the socket `fd` and prints to `output`."""
 
+    def about(self) -> dict[str, str]:
+        """What a result's environment says about a worker's walls, beside the kind."""
+        return {}
+
     def overfull(self, pids: list[int]) -> str:
         """What is wrong with the room on the disk that a worker's processes take; empty where it is fine."""
         return ""
