@@ -62,6 +62,7 @@ class RubricRow:
     trains: bool = False  # takes minutes: `--no-training` leaves it with a person
     words: str = ""  # a regular expression of what a page of the report says that is about the row
     todo: str = ""  # the row at whose TODO its code stands, where it has none of its own
+    libraries: tuple[str, ...] = ()  # of those that hold answers, which its code is to use
 
     @property
     def is_code(self) -> bool:
@@ -111,6 +112,7 @@ class Material:
     files: frozenset[str] = (
         frozenset()
     )  # modules of the lab in any edition: a placeholder would hide that one is missing
+    answers: tuple[str, ...] = ()  # packages that hold answers: a row finds those alone that it names
 
     def with_probes(self, *files: Path) -> Material:
         """The same with more files of probes."""
@@ -132,10 +134,12 @@ class Lab:
         captions: Mapping[str, str] | None = None,
         other_titles: Mapping[str, str] | None = None,
         measure: Measure = Measure(),
+        answers: tuple[str, ...] = (),
     ) -> None:
         self.package, self.halves, self.suffix, self.files = package, halves, suffix, files
         self.name, self.title = name, title  # for programs, and over what people read
         self.measure = measure
+        self.answers = answers  # packages that hold answers to its rows
         self.captions = dict(captions or {})  # of a row's figures, by the stem of the file's name
         self.titles = {half.key: half.title for half in halves} | dict(other_titles or {})  # first part of a row's id
 
@@ -163,7 +167,9 @@ class Lab:
         data = tomllib.loads((self.folder / "rubric.toml").read_text(encoding="utf-8"))
         return tuple(
             RubricRow(
-                **{"kind": "code", "half": row["id"].split(".")[0]} | row | {"kind": RowKind(row.get("kind", "code"))}
+                **{"kind": "code", "half": row["id"].split(".")[0]}
+                | row
+                | {"kind": RowKind(row.get("kind", "code")), "libraries": tuple(row.get("libraries", ()))}
             )
             for row in data["row"]
         )
@@ -219,7 +225,8 @@ class Lab:
             for row in self.rubric
         }
         modules = tuple(module for half in self.halves for module in half.modules)
-        return Material(shared | {name: file for name, file in rows.items() if file.is_file()}, modules, self.files)
+        probes = shared | {name: file for name, file in rows.items() if file.is_file()}
+        return Material(probes, modules, self.files, self.answers)
 
     # --- policy and command line
 

@@ -300,7 +300,8 @@ def _worker_remarks(submission: Submission, sandbox: Sandbox) -> list[str]:
     remarks = []
     for half, name in submission.halves.items():
         with contextlib.suppress(ProbeFailure, SandboxFault):
-            texts = sandbox.call(half, "about").data.get("remarks")
+            sandbox.renew(libraries=())
+            texts = sandbox.call(half, "about", {"modules": sandbox.imported(half)}).data.get("remarks")
             if isinstance(texts, list):
                 remarks += [f"{Path(name).name}: {text[:300]}" for text in texts if isinstance(text, str)][:20]
     return remarks
@@ -344,6 +345,7 @@ def judge_row(
     With the digest of a submission's `content`, what is drawn depends on that as well: whoever hands in again meets
     other numbers. Raises for faults of ours, ProbeFailure and MemoryError for what a judge did not expect.
     """
+    sandbox.renew(row.libraries)  # no row meets what an earlier one left behind
     # The generator depends on the row, so that --only draws the same numbers as a whole run.
     salt = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big")
     seed = order.seed if content is None else _seed_of(order, content)

@@ -10,6 +10,8 @@ import numpy as np
 
 from grader.records import Verdict
 
+ENTRIES_CAP = 50_000  # files and folders that a submission may make
+
 
 class SandboxKind(StrEnum):
     """How student code is kept apart."""

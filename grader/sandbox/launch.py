@@ -43,6 +43,7 @@ def config(launch: Launch, fd: int, scratch: str, **rest: Any) -> str:
             "probes": str(launch.probes),
             "modules": launch.material.modules,
             "files": sorted(launch.material.files),
+            "hidden": launch.material.answers,
             **rest,
         }
     )

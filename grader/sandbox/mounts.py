@@ -27,9 +27,9 @@ class Mounts:
     start = TMP  # the folder in which the worker starts
     writable = (TMP, SHM)
 
-    def __init__(self, scratch_mib: int, gpu: bool) -> None:
+    def __init__(self, scratch_mib: int, gpu: bool, hidden: Iterable[Path] = ()) -> None:
         self._sizes, self._gpu = {TMP: scratch_mib * MIB, SHM: SHM_MIB * MIB}, gpu
-        self._taken = interpreter_folders()
+        self._taken, self._hidden = interpreter_folders(), list(hidden)
         self._shown: list[str] = []
         self.scratch = free(f"{TMP}/scratch", self._taken)  # the worker makes it
         for folder in self._taken:
@@ -47,7 +47,8 @@ class Mounts:
     def arguments(self) -> list[str]:
         """All of them, in order."""
         closing = ["--remount-ro", "/"]
-        return [*_system(), *self._devices(), *self._writable(), *_python(self._taken), *self._shown, *closing]
+        python = _python(self._taken, self._hidden)
+        return [*_system(), *self._devices(), *self._writable(), *python, *self._shown, *closing]
 
     def _devices(self) -> Iterator[str]:
         yield from ("--proc", "/proc", "--dev", "/dev")
@@ -79,8 +80,11 @@ def _system() -> Iterator[str]:
         yield from ("--ro-bind-try", name, name)
 
 
-def _python(folders: list[Path]) -> Iterator[str]:
-    """Binds and masks, outer folders first, so that a mask hides what a bind around it shows."""
+def _python(folders: list[Path], hidden: Iterable[Path]) -> Iterator[str]:
+    """Binds and masks, outer folders first, so that a mask hides what a bind around it shows.
+
+    `hidden` are packages, each a folder or a file.
+    """
     shown = [Path(name) for name in SYSTEM]
     private = private_folders()
     empty: list[Path] = []
@@ -99,8 +103,10 @@ def _python(folders: list[Path]) -> Iterator[str]:
             shown.append(folder)
     for folder in empty:  # after what may have to be mounted inside, a virtual environment in a repository
         yield from ("--remount-ro", str(folder))
-    for file in telltale_files():
-        if _covered(file, shown):
+    for file in [*telltale_files(), *hidden]:
+        if file.is_dir() and _covered(file, shown):
+            yield from (*_emptied(file), "--remount-ro", str(file))
+        elif _covered(file, shown):
             yield from ("--ro-bind", "/dev/null", str(file))
 
 

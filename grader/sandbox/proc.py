@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 ROUNDS = 50  # of killing, 2 ms apart
 
 
@@ -58,6 +58,29 @@ def kept_waiting(pid: int) -> float:
     return 0.0
 
 
+def processor_time(root: int, asked: int) -> tuple[float, int]:
+    """Seconds of processor time that everything below `root` took, the dead included, and what is ready to run now.
+
+    The ready ones are counted without the process `asked`. A child counts with those who wait for it: what its parent
+    does not wait for is missed.
+    """
+    total, ready = _times(root)[1][1], 0
+    for pid in descendants(root):
+        state, (own, dead) = _times(pid)
+        total += own + dead
+        ready += pid != asked and state == b"R"
+    return total, ready
+
+
+def _times(pid: int) -> tuple[bytes, tuple[float, float]]:
+    """State of a process, its seconds of processor time, and those of its children that are dead."""
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+        user, system, of_dead_user, of_dead_system = (int(field) * TICK for field in fields[11:15])
+        return fields[0], (user + system, of_dead_user + of_dead_system)
+    return b"", (0.0, 0.0)
+
+
 def _children(pid: int) -> Iterator[int]:
     for thread in threads(pid):
         with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
@@ -65,18 +88,29 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def memory_of(pids: list[int], over: int) -> int:
-    """Bytes of memory of some processes together; shared pages are told apart only where a sum is `over`."""
-    rough = sum(_resident(pid) for pid in pids)
-    return rough if rough <= over else sum(_proportional(pid) for pid in pids)
+    """Bytes of memory of some processes together; shared pages are told apart only where a sum is `over`.
+
+    What the kernel takes to know where their pages are, counts as well: maps of nothing may take gigabytes of it.
+    """
+    rough = [_sizes(pid) for pid in pids]
+    if sum(map(sum, rough)) <= over:
+        return sum(map(sum, rough))
+    return sum(_proportional(pid, resident) + tables for pid, (resident, tables) in zip(pids, rough, strict=True))
 
 
-def _resident(pid: int) -> int:
-    with suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
-        return int(file.read().split()[1]) * PAGE
-    return 0
+def _sizes(pid: int) -> tuple[int, int]:
+    """Bytes that are resident or swapped, and of page tables."""
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/status", "rb") as file:
+        text = file.read()
+        resident, swapped, tables = (
+            int(text.split(b"\n%s:" % name, 1)[1].split(None, 1)[0]) * 1024 if b"\n%s:" % name in text else 0
+            for name in (b"VmRSS", b"VmSwap", b"VmPTE")
+        )
+        return resident + swapped, tables
+    return 0, 0
 
 
-def _proportional(pid: int) -> int:
+def _proportional(pid: int, resident: int) -> int:
     with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
         return int(file.read().split(b"\nPss:", 1)[1].split(None, 1)[0]) * 1024
-    return _resident(pid)
+    return resident

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import select
 import socket
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,17 +16,20 @@ import numpy as np
 from grader.records import Verdict
 from grader.worker import wire
 
+from . import cgroups
 from .base import SandboxFault
 from .kinds.base import Kind
+from .libraries import packed
 from .output import MIB, Output
-from .proc import descendants, end_descendants, kept_waiting, threads
+from .proc import descendants, end_descendants, kept_waiting, processor_time, threads
 from .watchdog import Watchdog
 
 START_S = 120.0  # for importing torch on a slow disk
-FORK_S = 20.0  # for a mount's process to begin
+FORK_S = 60.0  # for a mount's process to begin, on a machine that is busy otherwise
 END_S = 5.0  # for a mount's process to end
 POLL_S = 0.1
 PATIENCE = 9.0  # of a limit: how much waiting for a busy machine's processor is excused at most
+GLANCE_S = 1.0  # what one look at the processes that are ready to run tells about, at most
 
 
 class Lost(Exception):
@@ -35,15 +40,31 @@ class Lost(Exception):
         self.verdict, self.message = verdict, message
 
 
+@dataclass
+class Allowance:
+    """What the processes of a mount had used up when they were allowed some seconds, and what is known since."""
+
+    patience: float = 0.0  # seconds of waiting that are excused at most
+    began: float = 0.0
+    waited: float = 0.0
+    used: float = 0.0
+    looked: float = 0.0
+    crowded: float = 0.0  # seconds in which the mount had more processes ready to run than the one that was asked
+
+
 class Worker:
     """A worker process tree. The thread that makes it must live as long: the kernel ties the two together."""
 
     def __init__(self, kind: Kind) -> None:
         self.reason: Lost | None = None
         self.mount: str | None = None  # whose process runs
+        self.fresh = False  # whether that process has not been asked anything yet
+        self.end = math.inf  # a deadline without any patience (time.monotonic)
         self.about: dict[str, Any] = {}  # python, torch, device
         self.probes: frozenset[str] = frozenset()
-        self._waited, self._patience = 0.0, 0.0
+        self._allowance = Allowance()
+        self._group: cgroups.Group | None = None
+        self._killed = 0
         self._kind, limits = kind, kind.launch.limits
         self._socket, theirs = socket.socketpair()
         ours, output = os.pipe()
@@ -71,29 +92,72 @@ class Worker:
             message, _ = self.receive(time.monotonic() + START_S)
             self.about = message["ready"]
             self.probes = frozenset(self.about.pop("probes"))
-            self._zygote = [self._process.pid, *descendants(self._process.pid)][-1]
+            pids = [self._process.pid, *descendants(self._process.pid)]
+            self._zygote = pids[-1]
+            self._bound(pids)
         except (Lost, TimeoutError, wire.WireError, KeyError) as error:
             raise SandboxFault(f"the worker did not start: {self._said() or error}") from error
 
-    def begin_mount(self, mount: str, blocked: list[str]) -> None:
-        """Have a mount's process forked. Raises Lost, WireError or TimeoutError."""
+    def _bound(self, pids: list[int]) -> None:
+        """Move the worker, which has not met the submission yet, into a control group, where one can be had."""
+        parents = cgroups.here() if self._kind.bounded else None
+        self._group = parents.make(self._kind.launch.limits) if parents else None
+        if self._group:
+            try:
+                self._group.add(pids)
+            except OSError:
+                self._group.remove()
+                self._group = None
+        self.about |= self._kind.about()
+        self.about["bounds"] = f"cgroup v{self._group.version}" if self._group else cgroups.COUNTED
+
+    def out_of_memory(self) -> bool:
+        """Whether, since this was asked last, the kernel ended a process for want of memory in the control group."""
+        before, self._killed = self._killed, self._group.killed() if self._group else 0
+        return self._killed > before
+
+    def _used(self) -> tuple[float, int]:
+        """Seconds of processor time of everything that the mount ran, and how many wait for a processor beside it."""
+        used, ready = processor_time(self._zygote, self._asked())
+        exact = self._group.processor_time() if self._group else None
+        return used if exact is None else exact, ready
+
+    def begin_mount(self, mount: str, blocked: list[str], libraries: tuple[str, ...] = ()) -> None:
+        """Have a mount's process forked, which finds some `libraries`. Raises Lost, WireError or TimeoutError."""
         deadline = time.monotonic() + FORK_S
         self.mount = self.output.mount = mount
-        self.send({"mount": mount, "blocked": blocked}, None, deadline)
+        given = packed(libraries) if libraries and self._kind.masks else b""
+        arrays = {"libraries": np.frombuffer(given, np.uint8)} if given else None
+        self.send({"mount": mount, "blocked": blocked, "libraries": list(libraries)}, arrays, deadline)
         if self.receive(deadline)[0] != {"up": mount}:
             raise Lost(Verdict.GRADER_ERROR, self._said())
+        self.fresh = True
 
     def allow(self, seconds: float) -> float:
         """A deadline in so many seconds, not counting time for which a busy machine leaves the mount no processor."""
-        self._waited, self._patience = self._kept_waiting(), PATIENCE * seconds
-        return time.monotonic() + seconds
+        now = time.monotonic()
+        used, _ = self._used()
+        self._allowance = Allowance(PATIENCE * seconds, now, kept_waiting(self._asked()), used, now)
+        return now + seconds
 
     def excused(self) -> float:
-        """Seconds since `allow` for which the mount's process was ready to run, but other work was running."""
-        return min(max(0.0, self._kept_waiting() - self._waited), self._patience)
+        """Seconds since `allow` for which the mount's process was ready to run, but other people's work was running.
 
-    def _kept_waiting(self) -> float:
-        return sum(kept_waiting(pid) for pid in descendants(self._zygote)[:1])
+        Waiting that the mount's own processes and threads cause is none of it: the processor time that they took is
+        taken off, on whichever cores that was, and every moment in which one of them wants a processor besides.
+        """
+        given, now = self._allowance, time.monotonic()
+        used, ready = self._used()
+        if ready:
+            given.crowded += min(now - given.looked, GLANCE_S)
+        given.looked = now
+        waited = kept_waiting(self._asked()) - given.waited
+        by_others = now - given.began - (used - given.used) - given.crowded
+        return max(0.0, min(waited, by_others, given.patience))
+
+    def _asked(self) -> int:
+        """The mount's process; 0 where there is none."""
+        return next(iter(descendants(self._zygote)), 0)
 
     def running(self) -> tuple[int, int]:
         """How many processes the mount has, its own and what it started, and how many threads these."""
@@ -128,8 +192,11 @@ class Worker:
         end_descendants(self._zygote)
 
     def send(self, message: dict[str, Any], arrays: dict[str, np.ndarray] | None, deadline: float) -> None:
-        """Send a frame. Raises Lost, or TimeoutError past `deadline` (time.monotonic)."""
-        data = memoryview(wire.encode(message, arrays))
+        """Send a frame. Raises Lost, TimeoutError past `deadline` (time.monotonic), SandboxFault where it is none."""
+        try:
+            data = memoryview(wire.encode(message, arrays))
+        except (TypeError, ValueError) as error:
+            raise SandboxFault(f"a request that cannot be sent: {error}") from error
         while data:
             self._wait(deadline, write=True)
             try:
@@ -165,9 +232,10 @@ class Worker:
             left = deadline - time.monotonic()
             if self.reason:
                 raise self.reason
-            if left <= 0 and left + self.excused() <= 0:
+            if time.monotonic() >= self.end or (left <= 0 and left + self.excused() <= 0):
                 raise TimeoutError
-            if any(select.select([] if write else sockets, sockets if write else [], [], min(abs(left), POLL_S))):
+            wait = min(abs(left), self.end - time.monotonic(), POLL_S)
+            if any(select.select([] if write else sockets, sockets if write else [], [], max(0.0, wait))):
                 return
 
     def close(self) -> None:
@@ -179,4 +247,6 @@ class Worker:
         self._process.wait()
         self._socket.close()
         self.output.close()
+        if self._group:
+            self._group.remove()
         self._kind.sweep()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from pathlib import Path
@@ -27,7 +28,9 @@ ENDINGS = {
     "crashed": Verdict.CRASHED,
     "out_of_memory": Verdict.OUT_OF_MEMORY,
 }
-NOTES_CAP = 1000  # imports that one probe may announce
+NOTES_CAP = 200  # imports that one probe may announce
+IMPORTS = 2  # limits of an import that all imports of one probe may take together
+NAME_CAP = 200  # characters of a module's name
 
 
 class Sandbox:
@@ -55,11 +58,15 @@ class Sandbox:
         self._made: Kind | None = None
         self._worker: Worker | None = None
         self._environment: dict[str, str] = {}
-        self._spent = 0.0
+        self._spent = 0.0  # seconds of calls, without what was excused
+        self._wall = 0.0  # seconds of calls, all of them
+        self._began = False  # whether a worker has started: another one is paid for by the submission
         self._number = 0
-        self._blocked: dict[str, dict[str, ProbeFailure]] = {}  # mount -> module -> how importing it ended
+        self._blocked: dict[tuple[str, tuple[str, ...]], dict[str, ProbeFailure]] = {}  # module -> how importing ended
+        self._libraries: tuple[str, ...] = ()
         self._output: dict[str, bytearray] = {}
         self._renew = False
+        self._imported: dict[str, set[str]] = {}  # mount -> modules that its processes imported
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -78,9 +85,15 @@ class Sandbox:
             self._worker = Worker(self._made)
             self._worker.output.kept = self._output
 
-    def renew(self) -> None:
-        """Have the next call answered by a fresh process of its mount, which remembers nothing."""
+    def renew(self, libraries: tuple[str, ...] | None = None) -> None:
+        """Have the next call answered by a fresh process of its mount, which remembers nothing.
+
+        From then on processes find, of the packages that hold answers, these `libraries`; as before without.
+
+        Where the submission has harmed the worker itself, that is started anew.
+        """
         self._renew = True
+        self._libraries = self._libraries if libraries is None else libraries
 
     def close(self) -> None:
         """End the worker and everything that it started. May be called again."""
@@ -95,10 +108,14 @@ class Sandbox:
             worker.close()
 
     def environment(self) -> dict[str, str]:
-        """What the worker runs on: python, torch, device."""
+        """What the worker runs on: python, torch, device; and what bounds its memory and processes."""
         if not self._environment:
             self._environment = self._ready().about
         return dict(self._environment)
+
+    def imported(self, mount: str) -> list[str]:
+        """The student's modules that probes of a mount imported, in any of its processes."""
+        return sorted(self._imported.get(mount, ()))
 
     def output(self, mount: str) -> str:
         """The first 64 KiB that the student's code of a mount printed, stdout and stderr together."""
@@ -119,15 +136,15 @@ class Sandbox:
         `params["seed"]` seeds torch, numpy and random in the worker before the probe (0 without).
         Raises ProbeFailure for what the submission did, SandboxFault for a fault of ours.
         """
-        left = self.limits.submission_s - self._spent
-        if left <= 0:
-            raise used_up(self.limits)
-        blocked = self._blocked.setdefault(mount, {})
+        self._check_time()
+        blocked = self._blocked.setdefault((mount, self._libraries), {})
         worker = self._prepared(mount, sorted(blocked))
         if probe not in worker.probes:
             raise SandboxFault(f"the worker has no probe '{probe}'")
-        began = time.monotonic()
-        exchange = Exchange(worker, self.limits, blocked, began + left)
+        self._check_time()
+        began, fresh = time.monotonic(), worker.fresh
+        worker.end = began + self.limits.wall_s - self._wall
+        exchange = Exchange(worker, self.limits, blocked, began + self.limits.submission_s - self._spent)
         try:
             self._number += 1
             request = {"id": self._number, "probe": probe, "params": params or {}}
@@ -135,7 +152,7 @@ class Sandbox:
             self._tidy(worker)
             return answer
         except ProbeFailure as failure:
-            if exchange.importing:
+            if exchange.importing and fresh:  # else it may be what an earlier call left behind
                 exchange.blocked[exchange.importing] = failure
             self._tidy(worker, exchange.broken or failure.verdict is Verdict.OUT_OF_MEMORY)
             raise
@@ -143,7 +160,18 @@ class Sandbox:
             self._drop()
             raise
         finally:
-            self._spent += time.monotonic() - began - exchange.excused
+            worker.fresh, worker.end = False, math.inf
+            self._imported.setdefault(mount, set()).update(exchange.imported)
+            passed = time.monotonic() - began
+            self._spent += passed - exchange.excused
+            self._wall += passed
+
+    def _check_time(self) -> None:
+        """Raises ProbeFailure once the submission has had its time."""
+        if self._spent >= self.limits.submission_s:
+            raise used_up(self.limits)
+        if self._wall >= self.limits.wall_s:
+            raise used_up(self.limits, wall=True)
 
     def _tidy(self, worker: Worker, spoilt: bool = False) -> None:
         """What a call left behind must not cost the next one: processes, threads, or a `spoilt` mount."""
@@ -158,18 +186,24 @@ class Sandbox:
     def _prepared(self, mount: str, blocked: list[str]) -> Worker:
         """A worker in which the process of `mount` runs; a fresh one, where the submission harmed the last."""
         for fresh in (self._worker is None, True):
+            began, again, first = time.monotonic(), self._began and self._worker is None, not self._began
             worker = self._ready()
+            self._began = True
             try:
                 if worker.mount not in (None, mount) or worker.spoilt() or (worker.mount and self._renew):
                     worker.end_mount()
                 self._renew = False
                 if worker.mount is None:
-                    worker.begin_mount(mount, blocked)
+                    worker.begin_mount(mount, blocked, self._libraries)
                 return worker
             except (Lost, TimeoutError, wire.WireError) as error:
                 self._drop()
                 if fresh:
                     raise SandboxFault(f"the process for {mount} did not start: {error!r}") from error
+            finally:
+                passed = time.monotonic() - began
+                self._wall += 0.0 if first else passed
+                self._spent += passed if again or self._worker is None else 0.0
         raise AssertionError
 
     def _ready(self) -> Worker:
@@ -189,12 +223,15 @@ class Exchange:
     def __init__(self, worker: Worker, limits: Limits, blocked: dict[str, ProbeFailure], end: float) -> None:
         self.worker, self.limits, self.blocked, self._end = worker, limits, blocked, end
         self.importing = ""
+        self.imported: set[str] = set()
         self.broken = True
         self.excused = 0.0  # seconds that do not count, as the machine was busy with other work
 
     def run(self, request: dict[str, Any], arrays: dict[str, np.ndarray] | None, timeout_s: float) -> Answer:
         """The answer. Raises ProbeFailure."""
         self._timeout_s = timeout_s
+        self._left, self._left_to_import = timeout_s, IMPORTS * self.limits.import_s
+        self._since = time.monotonic()
         self.worker.allow(0)  # what an earlier call was kept waiting is no excuse for this one
         try:
             self.worker.output.begin()
@@ -207,7 +244,7 @@ class Exchange:
             raise ProbeFailure(lost.verdict, lost.message) from lost
         except (wire.WireError, KeyError, TypeError, ValueError) as error:
             text = f"the answer was not in the grader's format: {error}"
-            raise ProbeFailure(Verdict.CRASHED, text) from error
+            raise ProbeFailure(Verdict.CRASHED, printable(text, 500)) from error
         finally:
             self.excused += self.worker.excused()
         return answer
@@ -219,8 +256,14 @@ class Exchange:
                 self.broken = self.worker.running()[0] > 0  # then it was a forged frame
                 printed = bytes(self.worker.output.kept.get(self.worker.mount or "", b""))
                 self.worker.mount = None
-                raise ended(int(message["exit"]), printed)
-            if message["id"] != number:
+                if type(message["exit"]) is not int:
+                    raise wire.WireError("an end without its code")
+                if self.worker.out_of_memory():
+                    raise ProbeFailure(
+                        Verdict.OUT_OF_MEMORY, f"took more than {self.limits.total_memory_mib} MiB of memory"
+                    )
+                raise ended(message["exit"], printed)
+            if type(message["id"]) is not int or message["id"] != number:
                 raise wire.WireError("an answer to another question")
             if "importing" in message or "imported" in message:
                 self._note(message)
@@ -229,11 +272,21 @@ class Exchange:
         raise wire.WireError("too many frames")
 
     def _note(self, message: dict[str, Any]) -> None:
-        self.importing = str(message.get("importing", ""))
-        self._allow(self.limits.import_s if self.importing else self._timeout_s)
+        name = message.get("importing", "")
+        if not isinstance(name, str) or len(name) > NAME_CAP:
+            raise wire.WireError("an import without its name")
+        passed = time.monotonic() - self._since - self.worker.excused()
+        if self.importing:
+            self._left_to_import -= passed
+        else:
+            self._left -= passed
+        self.importing = printable(name, NAME_CAP)
+        self.imported |= {name} if name.isidentifier() else set()
+        self._allow(max(0.0, min(self.limits.import_s, self._left_to_import) if self.importing else self._left))
 
     def _allow(self, seconds: float) -> None:
         self.excused += self.worker.excused()
+        self._since = time.monotonic()
         self._deadline = min(self.worker.allow(seconds), self._end + self.excused)
 
     def _answer(self, message: dict[str, Any], blob: bytes) -> Answer:
@@ -248,12 +301,14 @@ class Exchange:
             raise wire.WireError("an error without its texts")
         self.broken = False
         kind, *rest = texts
-        if kind == "blocked" and message.get("module") in self.blocked:
-            past = self.blocked[message["module"]]
+        past = self.blocked.get(str(message.get("module"))) if kind == "blocked" else None
+        if past is not None:
             raise ProbeFailure(past.verdict, past.message, past.where, past.traceback)
-        raise ProbeFailure(ENDINGS[kind], *rest)
+        raise ProbeFailure(ENDINGS[kind], *(printable(text) for text in rest))
 
     def _timeout(self) -> ProbeFailure:
+        if time.monotonic() >= self.worker.end:
+            return used_up(self.limits, wall=True)
         if time.monotonic() >= self._end + self.excused:
             return used_up(self.limits)
         if self.importing:
@@ -263,9 +318,18 @@ class Exchange:
         return ProbeFailure(Verdict.TIMEOUT, text)
 
 
-def used_up(limits: Limits) -> ProbeFailure:
-    """What every call gets once the submission has had its time."""
-    return ProbeFailure(Verdict.TIMEOUT, f"the {limits.submission_s:g} s for the submission are used up")
+def used_up(limits: Limits, wall: bool = False) -> ProbeFailure:
+    """What every call gets once the submission has had its time, or its `wall` time on a machine that is busy."""
+    text = f"the {limits.submission_s:g} s for the submission are used up"
+    if wall:
+        text = f"the {limits.wall_s:g} s of wall time for the submission are used up"
+    return ProbeFailure(Verdict.TIMEOUT, text)
+
+
+def printable(text: str, cap: int = wire.TEXT_CAP) -> str:
+    """At most `cap` characters of a text from the sandbox, in which nothing steers a terminal or a page."""
+    shown = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text[:cap])
+    return "".join(shown)[:cap]
 
 
 def ended(code: int, output: bytes) -> ProbeFailure:

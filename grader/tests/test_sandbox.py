@@ -220,6 +220,39 @@ def connect():
 def addresses():
     return [name for _, name in socket.if_nameindex()]
 
+def page_tables():
+    size = 1 << 40
+    space = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, mmap.PROT_READ)
+    for at in range(0, size, 2 << 20):
+        space[at]
+
+def many_files():
+    os.mkdir("many")
+    for i in range(400_000):
+        os.close(os.open(f"many/{i}", os.O_CREAT | os.O_WRONLY))
+
+def pair(kind):
+    socket.socketpair(socket.AF_UNIX, getattr(socket, kind))
+
+def local(kind):
+    socket.socket(socket.AF_UNIX, getattr(socket, kind))
+
+def wide_pipe():
+    import fcntl
+    fcntl.fcntl(os.pipe()[1], 1031, 1 << 20)
+
+def loaded():
+    loader = torch.utils.data.DataLoader(range(4), 2, num_workers=2, persistent_workers=True, prefetch_factor=4)
+    return torch.cat(list(loader)).tolist()
+
+def drawn():
+    import io
+    import matplotlib.pyplot as plt
+    plt.plot([1, 2])
+    file = io.BytesIO()
+    plt.savefig(file)
+    return len(file.getvalue())
+
 def whoami():
     status = open("/proc/self/status").read()
     caps = [line.split()[1] for line in status.splitlines() if line.startswith(("CapEff", "CapPrm", "CapAmb"))]
@@ -408,7 +441,19 @@ class TestIsolation:
 
     def test_network_is_refused(self, sandbox):
         assert failure(sandbox, "connect").message.startswith(("ConnectionRefused", "OSError"))
-        assert run(sandbox, "addresses") == ["lo"]
+        assert failure(sandbox, "addresses").message.startswith("OSError")  # that takes a socket
+
+    @pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_DGRAM"])
+    def test_there_are_no_sockets(self, sandbox, kind):
+        """Their full buffers are memory that no limit counts; pipes hold less, and are no larger than usual."""
+        for name in ("pair", "local"):
+            assert "Function not implemented" in failure(sandbox, name, kind).message
+        assert failure(sandbox, "wide_pipe").message.startswith("OSError")
+
+    @pytest.mark.slow
+    def test_libraries_work_without_sockets(self, sandbox):
+        assert run(sandbox, "loaded") == [0, 1, 2, 3]
+        assert run(sandbox, "drawn") > 1000
 
     def test_nothing_of_the_channel_passes_an_exec(self, sandbox):
         assert "socket" not in run(sandbox, "fds_after_exec")
@@ -536,6 +581,10 @@ class TestAttacks:
         assert sandbox.call("two", "run", {"module": "other", "name": "f"}).data["result"] == "two"
         assert len(run(sandbox, "whoami")["pids"]) <= 4
 
+    def test_empty_files_are_counted(self, sandbox):
+        error = failure(sandbox, "many_files")
+        assert (error.verdict, error.message) == (Verdict.CRASHED, "made more than 50000 files")
+
     @pytest.mark.parametrize("name", ["fill_scratch", "big_file"])
     def test_full_disk(self, sandbox, name):
         assert failure(sandbox, name).message.startswith("OSError")
@@ -623,7 +672,7 @@ class TestAnswers:
 
     def test_environment_says_what_ran(self, sandbox):
         about = sandbox.environment()
-        assert set(about) == {"python", "torch", "device"}
+        assert set(about) == {"python", "torch", "device", "bounds"}
         assert about["device"] == "cpu"
 
 

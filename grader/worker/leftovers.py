@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def sweep(config: dict[str, Any]) -> None:
@@ -71,8 +72,61 @@ def _reap() -> None:
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
-        for folder, _, _ in os.walk(path):
-            os.chmod(folder, 0o700)
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
     else:
         os.unlink(path)
+
+
+def remove_tree(top: str) -> None:
+    """Remove a folder in which somebody hostile wrote: of any depth, closed to its owner. Nothing may run there.
+
+    It goes from folder to folder by their descriptors, so that no path gets long and no stack deep. What cannot be
+    removed stays.
+    """
+    try:
+        os.chmod(top, 0o700)
+        here = os.open(top, FOLDER)
+    except OSError:
+        return
+    trail: list[str] = []  # from the top to here
+    left = [_clear(here)]  # folders to go to, at the top and at each place of the trail
+    try:
+        while left:
+            if left[-1]:
+                with suppress(OSError):
+                    here = _go(here, name := left[-1].pop())
+                    trail.append(name)
+                    left.append(_clear(here))
+                continue
+            left.pop()
+            if trail:
+                here = _go(here, "..")
+                with suppress(OSError):
+                    os.rmdir(trail.pop(), dir_fd=here)
+    finally:
+        os.close(here)
+    with suppress(OSError):
+        os.rmdir(top)
+
+
+def _go(here: int, name: str) -> int:
+    there = os.open(name, FOLDER, dir_fd=here)
+    os.close(here)
+    return there
+
+
+def _clear(folder: int) -> list[str]:
+    """Remove what is in a folder; the names of the folders that are not empty, which are open afterwards."""
+    names = []
+    with suppress(OSError), os.scandir(folder) as found:
+        for entry in list(found):
+            with suppress(OSError):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=folder)
+                    continue
+                try:
+                    os.rmdir(entry.name, dir_fd=folder)
+                except OSError:
+                    os.chmod(entry.name, 0o700, dir_fd=folder)
+                    names.append(entry.name)
+    return names

@@ -20,15 +20,17 @@ from typing import Any
 
 import cuda_shim
 import generators
+import hiding
+import loaders
 import numpy as np
 import torch
 from placeholders import PlaceholderFinder
 from registry import Blocked, Missing, NotImplementedByStudent, probe
+from wire import TEXT_CAP
 
 COPY_FILE = 1 << 20  # bytes; larger files are linked
 COPY_TOTAL = 32 << 20  # bytes of scratch that a mount may take
 COPY_COUNT = 2000  # files
-TEXT_CAP = 4096  # characters of a message or a traceback
 
 __all__ = ["Blocked", "Missing", "Mount", "NotImplementedByStudent", "describe", "probe"]
 
@@ -43,12 +45,14 @@ class Lab:
 
     modules: tuple[str, ...] = ()
     files: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()  # packages that hold answers
 
 
 class Mount:
     """The student's files of one mount, copied to a scratch folder that is the working directory.
 
-    `remarks` lists what was done to make them run here. Probes use `module` and `need`.
+    `remarks` lists what was done to make them run here. Probes use `module` and `need`, and `libraries`: which of the
+    hidden packages that were asked for are installed.
     """
 
     def __init__(
@@ -59,9 +63,11 @@ class Mount:
         note: Note = lambda _: None,
         blocked: frozenset[str] = frozenset(),
         lab: Lab | None = None,
+        libraries: frozenset[str] = frozenset(),
     ) -> None:
         self.name, self.folder, self.blocked = name, folder.resolve(), blocked
         self.lab = lab or Lab()
+        self.libraries = hiding.installed(libraries)
         self.remarks: list[str] = []
         self._note = note
         self._failed: dict[str, tuple[BaseException, TracebackType | None]] = {}
@@ -74,10 +80,12 @@ class Mount:
         os.chdir(self.folder)
         sys.path.insert(0, str(self.folder))
         sys.argv = ["grader"]
-        sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks, self.lab.files))
+        hiding.hide(hidden := self.lab.hidden - self.libraries, self.folder)
+        sys.meta_path.append(PlaceholderFinder(self.folder, self.remarks, self.lab.files, hidden))
         builtins.input = _no_input
         warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
         generators.watch()
+        loaders.stay_here()
 
     def seed(self, seed: int) -> None:
         """Set every global random state; done again after an import, so that imports change no draw."""
@@ -222,8 +230,8 @@ def message_of(error: BaseException) -> str:
 
 @probe("about")
 def about(mount: Mount, params: dict[str, Any], arrays: dict[str, Any]) -> Result:
-    """What was done to make the mount run here. Imports what an earlier process of the mount may have imported."""
-    for name in mount.lab.modules:
+    """What was done to make the mount run here. Imports what earlier processes of the mount imported or may have."""
+    for name in dict.fromkeys((*mount.lab.modules, *params.get("modules", ()))):
         with suppress(BaseException):  # a row has told about it
             mount.module(name)
     return {"remarks": list(mount.remarks)}, {}

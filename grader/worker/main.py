@@ -5,14 +5,17 @@ Run as a script, with one argument, a JSON object:
     mounts               name to folder
     probes               a folder of modules that register probes
     modules, files       names of the lab's, see loading.Lab
+    hidden               packages that hold answers, not to be found
     work, sweep          the scratch folder of the mounts, and folders to empty between their processes
     limits, gpu          what a mount may take
     namespaced           whether there is a PID namespace of its own
     drop_uid             whether to become another user first
     user                 only where this process is a user of its own: its `uid`, the `filter` of system calls,
-                         `shared` (folders in which others have files as well)
-A frame `{"mount": name, "blocked": [modules]}` forks the mount's process, which says `{"up": mount}` and answers
-requests; when it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.
+                         `shared` (folders in which others have files as well), `landlock` (its version, 0 without),
+                         `writable` (folders that it then writes to)
+A frame `{"mount": name, "blocked": [modules], "libraries": [packages]}` forks the mount's process, which says
+`{"up": mount}` and answers requests; it finds these of the hidden packages, in a ZIP where one came with the frame.
+When it is gone, however that came, `{"exit": code}` goes back. `{"sync": text}` comes back as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import platform
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +49,7 @@ def main(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     import wire
     from registry import PROBES
-    from serving import serve
+    from serving import REQUEST_CAP, serve
 
     load_probes(config["probes"])
     gc.collect()
@@ -60,9 +64,9 @@ def main(config: dict[str, Any]) -> None:
     }
     sock.sendall(wire.encode({"ready": about}))
     while True:
-        order, _ = wire.receive(sock, config["limits"]["answer_mib"] << 20)
+        order, blob = wire.receive(sock, REQUEST_CAP)
         if "mount" in order:
-            code = run_mount(lambda order=order: serve(sock, config, order), config)
+            code = run_mount(lambda order=order, blob=blob: serve(sock, config, order, blob), config)
             sock.sendall(wire.encode({"exit": code}))
         elif "sync" in order:  # anything else is a request that the mount's process did not live to read
             sock.sendall(wire.encode(order))
@@ -92,6 +96,8 @@ def run_mount(serve: Callable[[], None], config: dict[str, Any]) -> int:
         try:
             end_with_parent()
             show_own_folder(True)  # else /proc/self would be closed
+            with suppress(OSError):
+                Path("/proc/self/oom_score_adj").write_text("1000")  # where memory is short, this one goes first
             serve()
         finally:
             os._exit(70)

@@ -77,8 +77,11 @@ class PlaceholderFinder:
     An import that the student guards with `except ImportError` stays an ImportError: the fallback is theirs.
     """
 
-    def __init__(self, folder: Path, remarks: list[str], lab_files: frozenset[str]) -> None:
+    def __init__(
+        self, folder: Path, remarks: list[str], lab_files: frozenset[str], hidden: frozenset[str] = frozenset()
+    ) -> None:
         self.folder = str(folder)
+        self.hidden = hidden  # as good as not installed, whatever is installed
         self.lab_files = lab_files  # where one of them is missing, a stand-in would only hide it
         self.remarks = remarks
 
@@ -88,7 +91,8 @@ class PlaceholderFinder:
         if not inside and ("." in name or root in self.lab_files or not self._wanted()):
             return None
         if not inside:
-            self.remarks.append(f"imports {root}, which is not installed: a placeholder stands in for it")
+            why = "holds answers and is hidden" if root in self.hidden else "is not installed"
+            self.remarks.append(f"imports {root}, which {why}: a placeholder stands in for it")
         return ModuleSpec(name, self, is_package=True)
 
     def _wanted(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
@@ -10,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+
+from grader.worker.leftovers import remove_tree
 
 from ..base import SandboxKind
 from ..copies import copy, gather
@@ -23,6 +24,8 @@ class Kind(ABC):
     """
 
     name: ClassVar[SandboxKind]
+    bounded = True  # whether its workers get a control group where one can be had
+    masks = False  # whether packages that hold answers are out of sight, so that a row that needs one is given it
 
     @classmethod
     @abstractmethod
@@ -59,17 +62,21 @@ class Kind(ABC):
     def start(self, fd: int, output: int) -> subprocess.Popen[bytes]:
         """Start a worker that inherits the socket `fd` and prints to `output`."""
 
+    def about(self) -> dict[str, str]:
+        """What a result's environment says about a worker's walls, beside the kind."""
+        return {}
+
     def overfull(self, pids: list[int]) -> str:
         """What is wrong with the room on the disk that a worker's processes take; empty where it is fine."""
         return ""
 
     def sweep(self) -> None:
         """Remove what a worker that has ended left behind. Raises SandboxFault where that fails."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove_tree(str(self.scratch))
 
     def close(self) -> None:
         """Remove whatever was made for the submission. May be called again."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(str(self.folder))
 
 
 def spawn(argv: list[str], fds: tuple[int, ...], output: int, **how: Any) -> subprocess.Popen[bytes]:

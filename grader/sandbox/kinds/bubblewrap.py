@@ -8,16 +8,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .. import seccomp
-from ..base import SandboxKind, SandboxUnavailable
+from ..base import ENTRIES_CAP, SandboxKind, SandboxUnavailable
 from ..copies import readable
 from ..installation import LACKING, interpreter_folders, lacking
 from ..launch import config, environment
+from ..libraries import places
 from ..mounts import PLACES, Mounts
 from .base import Kind, spawn
 
@@ -41,6 +43,7 @@ class Bubblewrap(Kind):
     """Namespaces: no network, no other processes, only the interpreter and one submission visible."""
 
     name = SandboxKind.BUBBLEWRAP
+    masks = True
 
     @classmethod
     def require(cls, gpu: bool = False, private: Iterable[Path] = ()) -> None:
@@ -50,7 +53,8 @@ class Bubblewrap(Kind):
         return os.geteuid() == 0 and not readable(path)
 
     def start(self, fd: int, output: int) -> subprocess.Popen[bytes]:
-        launch, mounts = self.launch, Mounts(self.launch.limits.scratch_mib, self.launch.gpu)
+        launch = self.launch
+        mounts = Mounts(launch.limits.scratch_mib, launch.gpu, places(launch.material.answers))
         inside: dict[str, Any] = {name: mounts.show(getattr(launch, name), name) for name in PLACES}
         argument = config(
             replace(launch, **inside),
@@ -61,6 +65,22 @@ class Bubblewrap(Kind):
             sweep=mounts.writable,
         )
         return wrap(mounts, [sys.executable, "-B", f"{inside['worker']}/main.py", argument], (fd,), output)
+
+    def overfull(self, pids: list[int]) -> str:
+        """More files than memory is meant for: the kernel's own for each counts nowhere else."""
+        count = max(
+            (sum(_entries(f"/proc/{pid}/root{name}") for name in Mounts.writable) for pid in pids[1:4]), default=0
+        )
+        return f"made more than {ENTRIES_CAP} files" if count > ENTRIES_CAP else ""
+
+
+def _entries(folder: str) -> int:
+    """Files and folders of a folder that is a mount of its own; 0 where that cannot be told."""
+    with suppress(OSError):
+        if os.stat(folder).st_dev != os.stat(f"{folder}/..").st_dev:
+            about = os.statvfs(folder)
+            return about.f_files - about.f_ffree
+    return 0
 
 
 def wrap(mounts: Mounts, argv: list[str], fds: tuple[int, ...], output: int) -> subprocess.Popen[bytes]:

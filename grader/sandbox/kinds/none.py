@@ -18,6 +18,7 @@ class NoWalls(Kind):
     """A process of this user's, with a folder for scratch."""
 
     name = SandboxKind.NONE
+    bounded = False
 
     @classmethod
     def require(cls, gpu: bool = False, private: Iterable[Path] = ()) -> None:

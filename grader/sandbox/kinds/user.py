@@ -53,7 +53,7 @@ class OwnUser(Kind):
         require(private)
 
     def __init__(self, launch: Launch) -> None:
-        self._account = Account()
+        self._account = Account(launch.limits.scratch_mib)
         super().__init__(launch, self._account.folder)
 
     def must_copy(self, path: Path) -> bool:
@@ -64,7 +64,9 @@ class OwnUser(Kind):
         rights = {
             "uid": account.uid,
             "shared": account.shared,
-            "filter": base64.b64encode(seccomp.program(offline=True)).decode(),
+            "landlock": account.landlock,
+            "writable": [scratch],
+            "filter": base64.b64encode(seccomp.program()).decode(),
         }
         argument = config(self.launch, fd, scratch, namespaced=False, drop_uid=False, user=rights)
         return spawn(
@@ -78,6 +80,11 @@ class OwnUser(Kind):
             extra_groups=[],
             umask=0o077,
         )
+
+    def about(self) -> dict[str, str]:
+        """How what it writes is kept in bounds."""
+        place = "in memory of its own" if self._account.mounted else "watched"
+        return {"writes": f"{'Landlock' if self._account.landlock else 'no Landlock'}, {place}"}
 
     def overfull(self, pids: list[int]) -> str:
         return self._account.overfull(pids, self.launch.limits.scratch_mib)

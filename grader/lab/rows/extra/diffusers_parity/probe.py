@@ -1,13 +1,9 @@
 """What the schedulers of diffusers do as the student has set them up."""
 
-import importlib.util
-
 import torch
 from building import need_function
 from loading import probe
 from schedulers import with_scheduler
-
-INSTALLED = importlib.util.find_spec("diffusers") is not None  # asked before a placeholder can stand in for it
 
 
 @probe("diffusers_schedulers")
@@ -18,6 +14,7 @@ def diffusers_schedulers(half, params, arrays):
     the same seed, and the grid and steps of the DDIM one for each number of steps.
     """
     function = need_function(half, "companions", "diffusers_schedulers")
+    installed = "diffusers" in half.libraries
     data, out = {"installed": True, "configs": {}, "grids": {}}, {}
     for i in range(params["tables"]):
         try:
@@ -25,10 +22,10 @@ def diffusers_schedulers(half, params, arrays):
         except NotImplementedError:
             raise
         except Exception:
-            if INSTALLED:
+            if installed:
                 raise
             pair = None
-        if not INSTALLED:  # then whatever came back is none of its schedulers
+        if not installed:  # then whatever came back is none of its schedulers
             return {"installed": False}, {}
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"diffusers_schedulers returned {type(pair).__name__} where a pair is expected")
