@@ -9,8 +9,9 @@ import pytest
 from grader import cli
 from grader.judging.made_up import Case, combined
 from grader.lab import LAB
+from grader.labs import RowKind
 from grader.tests import class_run
-from grader.tests.class_run import CODE_ROWS, results, rows_of
+from grader.tests.class_run import results, rows_of
 from grader.tests.forgeries import (
     ANSWERS_ON_DISK,
     BENDS,
@@ -29,6 +30,7 @@ from grader.tests.forgeries import (
 from grader.tests.in_process import account
 from grader.tools.builder import write
 
+ROWS = [row.id for row in LAB.rubric if row.id in HONEST and row.id != TRAINING]
 SIZE = 200_000  # characters of a row, whatever was sent
 ENDS_S = 60  # a judge ends by itself, long before this
 
@@ -85,7 +87,12 @@ def test_a_forged_row_earns_what_is_honest_in_it_at_most(bench, forgery, row_id)
 
 
 HOWS = [how for how in BENDS if how not in ("none", "error-told")]
-BENT = [(how, row_id, (at + of) % 3) for at, row_id in enumerate(CODE_ROWS) for of, how in enumerate(HOWS)]
+BENT = [
+    (how, row_id, (at + of) % 3)
+    for at, row_id in enumerate(ROWS)
+    for of, how in enumerate(HOWS)
+    if row_id != "task1.simplenet" or of % 4 == 0  # whose judge fits a network again and again
+]
 
 
 @pytest.mark.parametrize(("how", "row_id", "which"), tiers(BENT, lambda at, *_: at % 29 == 0))
@@ -95,7 +102,7 @@ def test_an_answer_of_an_odd_form_is_the_submissions_failure(bench, how, row_id,
     assert len(repr(row)) < SIZE, account(row)[:4000]
 
 
-@pytest.mark.parametrize("row_id", CODE_ROWS)
+@pytest.mark.parametrize("row_id", ROWS)
 def test_what_is_bent_arrives(bench, row_id):
     """Without this the test above might bend nothing."""
     straight, bent = bench.judged(bender("none"), row_id), bench.judged(bender("error-told"), row_id)
@@ -114,7 +121,7 @@ def recorded(bench, folder, row_id, seed):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("row_id", [row for row in CODE_ROWS if row in HONEST])
+@pytest.mark.parametrize("row_id", ROWS)
 def test_recorded_answers_are_worth_nothing_under_another_seed(bench, tmp_path, row_id):
     row = bench.judged(replayer(recorded(bench, tmp_path, row_id, 1)), row_id, 2)
     assert_unforged(row, HONEST[row_id])
@@ -141,9 +148,8 @@ def test_a_second_run_does_not_ask_what_the_first_one_did(tmp_path):
     assert first["seed"] != second["seed"]
     assert max(first["seed"], second["seed"]) > 1 << 40  # else the judge's draws are found by trying all seeds
     rows = rows_of(second)
-    for row_id in CODE_ROWS:
-        if row_id in HONEST:
-            assert_unforged(rows[row_id], HONEST[row_id])
+    for row_id in ROWS:
+        assert_unforged(rows[row_id], HONEST[row_id])
 
 
 # --- by the command line
@@ -235,8 +241,8 @@ def test_a_training_that_is_made_up_earns_nothing(tmp_path, forgery):
 
 
 def test_every_class_of_rows_is_forged():
-    assert {row for forgery in FORGERIES for row in forgery.at_most} >= {row for row in CODE_ROWS if row in HONEST}
-    assert {row for row in HONEST if row != TRAINING} <= set(CODE_ROWS) | {COSINE}
+    assert {row for forgery in FORGERIES for row in forgery.at_most} == set(ROWS)
+    assert {row.id for row in LAB.rubric if row.kind in (RowKind.CODE, RowKind.RUN)} == set(HONEST)
 
 
 def test_forgeries_have_names_of_their_own_and_say_what_honest_parts_they_have():
