@@ -97,10 +97,14 @@ class Said(BaseModel):
 
 @dataclass(frozen=True)
 class Expects:
-    """What one request may be answered with. A tensor may also be left out: its judge says what that means."""
+    """What one request may be answered with. A tensor may also be left out: its judge says what that means.
+
+    `families`: tensors by how their names begin, where a submission gives the rest of them, as a network's do.
+    """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     said: type[Said] = Said
+    families: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def alike(cls, names: Iterable[str], tensor: Tensor, said: type[Said] = Said) -> Expects:
@@ -109,7 +113,12 @@ class Expects:
 
     def __or__(self, tensors: Mapping[str, Tensor]) -> Expects:
         """The same with more tensors."""
-        return Expects({**self.tensors, **tensors}, self.said)
+        return Expects({**self.tensors, **tensors}, self.said, self.families)
+
+    def of(self, name: str) -> Tensor | None:
+        """What a tensor of this name may be; None for one that was not asked for."""
+        family = (tensor for start, tensor in self.families.items() if name.startswith(start))
+        return self.tensors[name] if name in self.tensors else next(family, None)
 
 
 class Tensors(dict[str, NDArray[Any]]):
@@ -142,7 +151,8 @@ class Answer:
 
 def held(raw: RawAnswer, expects: Expects) -> Answer:
     """An answer held to what was declared. Raises ProbeFailure for one that says something else."""
-    strange = [name for name in raw.arrays if name not in expects.tensors]
+    asked = {name: tensor for name in raw.arrays if (tensor := expects.of(name))}
+    strange = [name for name in raw.arrays if name not in asked]
     if strange:
         raise _not_asked(f"{len(strange)} tensors that were not asked for, such as '{strange[0][:80]}'")
     try:
@@ -156,7 +166,7 @@ def held(raw: RawAnswer, expects: Expects) -> Answer:
     fitting: dict[str, NDArray[Any]] = {}
     misfits: dict[str, Misfit] = {}
     for name, value in raw.arrays.items():
-        wrong = expects.tensors[name].misfit(value)
+        wrong = asked[name].misfit(value)
         if wrong is None:
             fitting[name] = value
         else:
