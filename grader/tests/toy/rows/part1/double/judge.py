@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grader.judging.bench import Bench, Judgement, Observation
+from grader.judging.border import Expects, Tensor
 from grader.judging.comparison import Array, off, take
 from grader.judging.findings import judged
 from grader.records import Finding
@@ -32,7 +33,8 @@ def judge(bench: Bench) -> Judgement:
     seen = DoubleObservation(x.astype(float))
 
     def value() -> Finding | None:
-        seen.y, malformed = take(bench.ask("double", {"seed": bench.seed()}, {"x": x}), "y", x.shape, "double(x)")
+        answer = bench.ask("double", {"seed": bench.seed()}, {"x": x}, expects=Expects({"y": Tensor(x.shape)}))
+        seen.y, malformed = take(answer, "y", x.shape, "double(x)")
         if seen.y is None:
             return malformed
         wrong = off(seen.y, 2 * seen.x)
