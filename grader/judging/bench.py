@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from grader.judging.comparison import Arrays
 from grader.records import Check, Verdict
-from grader.sandbox import Answer, ProbeFailure
+from grader.sandbox import Answer, ProbeFailure, Questions
 
 PATIENCE = 2  # timeouts of one row; a function may hang at one t alone
 
@@ -20,10 +22,18 @@ class Asks(Protocol):
     """The part of a sandbox that a judge sees."""
 
     def call(
-        self, half: str, probe: str, params: dict[str, Any], arrays: Arrays, timeout_s: float | None = None
+        self,
+        half: str,
+        probe: str,
+        params: dict[str, Any],
+        arrays: Arrays,
+        timeout_s: float | None = None,
+        asks: Questions | None = None,
     ) -> Answer: ...
 
     def renew(self) -> None: ...
+
+    def beside(self) -> AbstractContextManager[Asks]: ...
 
 
 @dataclass
@@ -37,17 +47,23 @@ class Bench:
     hung: list[ProbeFailure] = field(default_factory=list)
 
     def ask(
-        self, probe: str, params: dict[str, Any], arrays: Arrays | None = None, timeout_s: float | None = None
+        self,
+        probe: str,
+        params: dict[str, Any],
+        arrays: Arrays | None = None,
+        timeout_s: float | None = None,
+        asks: Questions | None = None,
     ) -> Answer:
         """The raw answer of a probe. Raises ProbeFailure where the student's code gave none.
 
+        `asks` answers what the probe asks in turn.
         Code that hung PATIENCE times is not asked again: its row must not use up the time of the other rows.
         """
         if len(self.hung) >= PATIENCE:
             last = self.hung[-1]
             raise ProbeFailure(last.verdict, last.message, last.where)
         try:
-            return self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s)
+            return self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s, asks)
         except ProbeFailure as failure:
             if failure.verdict is Verdict.TIMEOUT:
                 self.hung.append(failure)
@@ -56,6 +72,12 @@ class Bench:
     def renew(self) -> None:
         """Have the next question answered by a fresh process, which remembers nothing."""
         self.sandbox.renew()
+
+    @contextmanager
+    def beside(self) -> Iterator[Bench]:
+        """A bench of the same submission whose questions go to a sandbox of its own, which starts at once."""
+        with self.sandbox.beside() as other:
+            yield replace(self, sandbox=other)
 
     def seed(self) -> int:
         """A fresh seed for the generators inside the sandbox; says nothing about the judge's own draws."""

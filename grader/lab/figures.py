@@ -49,8 +49,8 @@ def draw_forward_strip(points: Mapping[int, NDArray[Any]], path: Path) -> None:
         figure.subplots_adjust(left=0.028, right=0.995, bottom=0.1, top=0.86, wspace=0.06)
 
 
-def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Path) -> None:
-    """Draw the loss of every step, (n,), with its running mean, and the range in which it may end.
+def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Path, own: float = float("nan")) -> None:
+    """Draw the loss of every step, (n,), with its running mean, the range allowed, and the grader's `own` loss if any.
 
     Steps that are not finite leave gaps; a curve without a finite step is said to be one. Raises OSError.
     """
@@ -61,6 +61,9 @@ def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Pa
         axes.set(xlabel="step", ylabel="loss", ylim=(0, _top(losses[finite])))
         axes.axhspan(*allowed, color="#2e8b57", alpha=0.15, lw=0)
         axes.plot(np.where(finite, losses, np.nan), lw=0.4, color="#9db8d2")
+        if np.isfinite(own):
+            axes.axhline(min(own, HUGE), color="#2e8b57", lw=1.2, ls="--", label=f"the grader's own: {own:.3f}")
+            axes.legend(loc="upper right", fontsize=8, frameon=False)
         mean = _running_mean(losses[finite])
         axes.plot(np.flatnonzero(finite)[len(losses[finite]) - len(mean) :], mean, lw=1.6, color=BLUE)
         if not finite.all():

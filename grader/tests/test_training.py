@@ -36,7 +36,7 @@ class Trained:
     def __init__(self, losses, points=None):
         self.losses, self.points, self.seen, self.renewed = losses, points, None, False
 
-    def call(self, half, probe, params, arrays, timeout_s=None):
+    def call(self, half, probe, params, arrays, timeout_s=None, asks=None):
         if probe == "train":
             self.seen = arrays["x0"]
             return Answer({}, {"losses": np.asarray(self.losses, dtype=float), "weight.w": np.zeros(1, np.float32)})
@@ -56,7 +56,7 @@ class QSample:
     def __init__(self, signal=np.sqrt, spread=lambda ab: np.sqrt(1 - ab)):
         self.signal, self.spread = signal, spread
 
-    def call(self, half, probe, params, arrays, timeout_s=None):
+    def call(self, half, probe, params, arrays, timeout_s=None, asks=None):
         ab = Schedule.linear(NOTEBOOK["T"], NOTEBOOK["beta_1"], NOTEBOOK["beta_T"]).ab[arrays["t"]][:, None]
         noise = np.random.default_rng(params["seed"]).standard_normal(arrays["x0"].shape)
         return Answer({}, {"xt": (self.signal(ab) * arrays["x0"] + self.spread(ab) * noise).astype(np.float32)})

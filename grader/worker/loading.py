@@ -35,6 +35,8 @@ __all__ = ["Blocked", "Missing", "Mount", "NotImplementedByStudent", "describe",
 
 Result = tuple[dict[str, Any], dict[str, Any]]
 Note = Callable[[dict[str, str]], None]  # tells the grader that an import begins or ends
+Tensors = dict[str, torch.Tensor]
+Ask = Callable[[dict[str, Any], Tensors], Tensors]  # a question to the grader, and its answer
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Lab:
 class Mount:
     """The student's files of one mount, copied to a scratch folder that is the working directory.
 
-    `remarks` lists what was done to make them run here. Probes use `module` and `need`.
+    `remarks` lists what was done to make them run here. Probes use `module` and `need`, and `ask(question, tensors)`
+    for what the grader alone can tell in the middle of a call: `question` is JSON, tensors go and come.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class Mount:
         note: Note = lambda _: None,
         blocked: frozenset[str] = frozenset(),
         lab: Lab | None = None,
+        ask: Ask | None = None,
     ) -> None:
         self.name, self.folder, self.blocked = name, folder.resolve(), blocked
+        self.ask = ask or _nobody
         self.lab = lab or Lab()
         self.remarks: list[str] = []
         self._note = note
@@ -125,6 +130,10 @@ class Mount:
         if found is None:
             raise Missing(f"{module}.py has no {attribute}")
         return found
+
+
+def _nobody(question: dict[str, Any], tensors: Tensors) -> Tensors:
+    raise RuntimeError("nobody answers questions here")
 
 
 def _as_missing(name: str, error: BaseException, files: frozenset[str]) -> BaseException:
