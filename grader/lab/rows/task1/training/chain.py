@@ -21,6 +21,7 @@ from grader.lab.reference import Schedule, step_tables
 # Of what is added to the right mean, in units of sqrt(beta_t): 1 is the larger of the two variances, and steps that are
 # wrong in their scales or deterministic stay below this as well. Noise of twice the variance is not a step's any more.
 LARGEST = 1.4
+FARTHEST = 3.0  # of which no step of any kind moves x_t farther
 ROUNDING = 2e-4  # of values up to about 4 in float32, through a handful of operations
 KURTOSIS = (2.8, 3.2)  # of Gaussian noise, 3; over millions of numbers
 MEMORY = 0.02  # largest correlation of a step's noise with that of the step before
@@ -30,8 +31,9 @@ class Link(IntEnum):
     """How one step hangs together with the network's answer, the best first."""
 
     STEP = 0  # a reverse step, of whichever variance
-    OTHER_STEP = 1  # x_t, the answer and noise, but in other parts than a reverse step
-    BROKEN = 2  # something else comes in
+    OTHER_TARGET = 1  # a reverse step of a network that predicts x_0
+    OTHER_STEP = 2  # x_t, the answer and noise, but in other parts than a reverse step
+    BROKEN = 3  # something else comes in
 
 
 @dataclass
@@ -52,6 +54,10 @@ class Chain:
     _z: Array | None = None
     _fourth: list[float] = field(default_factory=list)
     _again: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.noise_steps = step_tables(self.schedule, "noise", "beta")
+        self.x0_steps = step_tables(self.schedule, "x0", "beta")
 
     def called(self, x: NDArray[np.float32], t: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """The network was asked for x (n, 2) at t (n,), and answered `out` (n, 2)."""
@@ -118,18 +124,19 @@ class Chain:
             self._z = None
             return
         t = self._index()
-        right = step_tables(self.schedule, "noise", "beta")
         size = float(np.sqrt(self.schedule.betas[t]))
-        rounding = ROUNDING * (1.0 + float(np.abs(self._x).max()))
-        left = following.astype(float) - right.a[t] * self._x - right.b[t] * self._out
-        spread = float(np.sqrt((left**2).mean()))
+        most = LARGEST * size + ROUNDING * (1.0 + float(np.abs(self._x).max()))
+        left = following - self.noise_steps.a[t] * self._x - self.noise_steps.b[t] * self._out
         free = fit(left, self._x, self._out, np.ones_like(self._x)).left.reshape(left.shape)
         self.noise.append(float(free.std()) / size)
-        if spread <= LARGEST * size + rounding:
-            self.links.append(Link.STEP)
+        if _size(left) <= most:
+            link = Link.STEP
+        elif _size(following - self.x0_steps.a[t] * self._x - self.x0_steps.b[t] * self._out) <= most:
+            link = Link.OTHER_TARGET
         else:
-            explained = self.noise[-1] * size <= LARGEST * size + rounding
-            self.links.append(Link.OTHER_STEP if explained else Link.BROKEN)
+            explained = self.noise[-1] * size <= most and _size(following - self._x) <= FARTHEST * most
+            link = Link.OTHER_STEP if explained else Link.BROKEN
+        self.links.append(link)
         self._judge_noise(free, size)
 
     def _judge_noise(self, left: Array, size: float) -> None:
@@ -142,3 +149,8 @@ class Chain:
         if self._z is not None:
             self._again.append(float((z * self._z).mean()))
         self._z = z
+
+
+def _size(values: Array) -> float:
+    """Root mean square."""
+    return float(np.sqrt((values * values).mean()))

@@ -11,7 +11,6 @@ The first two are processes of one sandbox, the third is in a sandbox of its own
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,8 @@ TRAINING: dict[str, Any] = NOTEBOOK | {"dim_hids": [128, 128, 128], "steps": 500
 DATA_POINTS = 10_000
 EVALUATED = 2048  # points that are drawn
 REFERENCES = 2  # sets of as many fresh points, over whose distances the mean is taken
-MEASURED = 8192  # points that the grader's own loss is taken over
+MEASURED_AT, MEASURED = 128, 8192  # how many t, and points, the grader's own loss is taken over
+NOT_NOISE = 2.0  # times the largest right loss: a network beyond it does not predict noise, and draws no points by it
 TAIL = 500  # steps that the end of the loss curve is averaged over
 NETWORK_CAP = 4 << 20  # bytes of a network's tensors; the handout's takes 0.3 MB
 CALLS_CAP = 4  # calls of the network for each step
@@ -84,6 +84,7 @@ class TrainingObservation(Observation):
     points: NDArray[np.generic] | None = None
     chamfer: float = float("nan")
     chain: Chain | None = None
+    form: dict[str, Any] | None = None  # of t, in which p_sample asks the network
     not_finite: bool = False  # whether the network or the chain left the finite numbers
 
     @property
@@ -158,7 +159,7 @@ def _predicted(bench: Bench, form: dict[str, Any], x: NDArray[np.float32], t: ND
     out = answer.arrays.get("out")
     if out is None or out.shape != x.shape or out.dtype.kind != "f":
         shape = None if out is None else f"{out.dtype} of shape {out.shape[:8]}"
-        raise ProbeFailure(Verdict.FAILED, f"SimpleNet returned {shape} where floats of shape {x.shape} are expected")
+        raise ProbeFailure(Verdict.CRASHED, f"SimpleNet returned {shape} where floats of shape {x.shape} are expected")
     return out
 
 
@@ -172,6 +173,7 @@ def sample(bench: Bench, apart: Bench, task: Task, seen: TrainingObservation) ->
         if not np.isfinite(out).all():
             seen.not_finite = True
             raise ProbeFailure(Verdict.FAILED, f"SimpleNet returned NaN or infinity at t = {tables['t'][0]:g}")
+        seen.form = question
         chain.called(tables["x"], tables["t"], out)
         return {"out": out}
 
@@ -187,11 +189,11 @@ def sample(bench: Bench, apart: Bench, task: Task, seen: TrainingObservation) ->
 def measure(bench: Bench, task: Task, seen: TrainingObservation) -> Finding | None:
     """The grader's own loss: on fresh points, with noise that it tells nobody, each t as often as any other."""
     schedule, rng = task.schedule, bench.rng
-    t = rng.permutation(np.arange(MEASURED) % schedule.T)
+    some = (np.arange(MEASURED_AT) + rng.random(MEASURED_AT)) * schedule.T // MEASURED_AT
+    t = rng.permutation(np.repeat(some.astype(int), MEASURED // MEASURED_AT))
     eps = rng.standard_normal((MEASURED, 2))
     xt = q_sample(schedule, task.spiral.draw(MEASURED, rng).astype(float), t, eps).astype(np.float32)
-    shown = t.astype(np.float32) if seen.chain is None else seen.chain.value_at(t)
-    out = _in_some_form(lambda form: _predicted(bench, form, xt, shown), whole=bool((shown == shown.round()).all()))
+    out = _of_all_t(bench, seen, xt, t)
     seen.loss = float(((out.astype(float) - eps) ** 2).mean())
     seen.not_finite |= not np.isfinite(seen.loss)
     low, high = seen.loss_range
@@ -204,23 +206,34 @@ def measure(bench: Bench, task: Task, seen: TrainingObservation) -> Finding | No
     return Finding(checked, f"between {low:g} and {high:g}", got, "compute_loss and SimpleNet", LOSS)
 
 
-def _in_some_form(predicted: Callable[[dict[str, Any]], NDArray[Any]], whole: bool) -> NDArray[Any]:
-    """The answer to the first form of t, one for each point, that the network takes. Raises ProbeFailure."""
+def _of_all_t(bench: Bench, seen: TrainingObservation, x: NDArray[np.float32], t: NDArray[np.int64]) -> NDArray[Any]:
+    """The network's answer to points at different t, all at once in the first form of t that it takes.
+
+    A network that takes only one t at a time is asked for one at a time. Raises ProbeFailure.
+    """
+    shown = t.astype(np.float32) if seen.chain is None else seen.chain.value_at(t)
+    form = seen.form or {"form": "[B]", "dtype": "int64"}
     first: ProbeFailure | None = None
-    for form in ("[B]", "[B, 1]"):
+    for name in ("[B]", "[B, 1]"):
         try:
-            return predicted({"form": form, "dtype": "int64" if whole else "float32"})
+            return _predicted(bench, form | {"form": name}, x, shown)
         except ProbeFailure as failure:
             first = first or failure
             if failure.verdict is not Verdict.CRASHED:
                 break
     assert first
-    raise first
+    if not seen.form or first.verdict is not Verdict.CRASHED:
+        raise first
+    out = np.empty(x.shape)
+    for one in np.unique(t):
+        out[t == one] = _predicted(bench, form, x[t == one], shown[t == one])
+    return out
 
 
 def evaluate(answer: Answer, seen: TrainingObservation, task: Task, bench: Bench) -> Check:
     """5 points for a Chamfer distance below chamfer_full, 2.5 below chamfer_part, if the network made the points."""
     limits, chain = bench.policy.training, seen.chain
+    assert chain is not None
     full, part = limits.chamfer_full, limits.chamfer_part
     points = answer.arrays.get("points")
     checked = f"{EVALUATED:,} points drawn by p_sample_loop after training"
@@ -230,23 +243,23 @@ def evaluate(answer: Answer, seen: TrainingObservation, task: Task, bench: Bench
     seen.points = points
     drawn = points.astype(float)
     if np.isfinite(drawn).all():
-        assert chain is not None
         chain.ended(drawn)
         fresh = [task.spiral.draw(EVALUATED, bench.rng).astype(float) for _ in range(REFERENCES)]
-        seen.chamfer = float(np.mean([chamfer_distance(drawn, points) for points in fresh]))
-        if chain.worst is Link.BROKEN:
+        seen.chamfer = float(np.mean([chamfer_distance(drawn, one) for one in fresh]))
+        if chain.worst is Link.BROKEN or (chain.worst is Link.OTHER_STEP and not seen.learnt):
             return _unexplained(checked, chain)
     else:
         seen.chamfer, seen.not_finite = float("inf"), True
-    for limit, earned in ((full, 5.0), (part, 2.5)):
-        if seen.chamfer < limit * (1.0 + limits.chamfer_band):
-            if chain is not None and chain.worst is not Link.STEP:
-                return _for_a_person(f"points at a Chamfer distance of {seen.chamfer:.1f}, but {_why(chain)}")
-            if seen.chamfer >= limit:
-                return _for_a_person(f"a Chamfer distance of {seen.chamfer:.1f}, too near to the limit of {limit:g}")
-            if earned == 5.0:
-                return Check("evaluation", Verdict.PASSED, 5.0, 5.0)
-            break
+    earned, limit = (5.0, full) if seen.chamfer < full * (1.0 + limits.chamfer_band) else (2.5, part)
+    if seen.chamfer < limit * (1.0 + limits.chamfer_band):
+        if chain.worst is not Link.STEP:
+            return _for_a_person(f"points at a Chamfer distance of {seen.chamfer:.1f}, but {_why(chain)}")
+        if not seen.loss <= NOT_NOISE * seen.loss_range[1]:
+            return _not_noise(checked, seen)
+        if seen.chamfer >= limit:
+            return _for_a_person(f"a Chamfer distance of {seen.chamfer:.1f}, too near to the limit of {limit:g}")
+        if limit == full:
+            return Check("evaluation", Verdict.PASSED, 5.0, 5.0)
     else:
         earned = 0.0
     expected = f"a Chamfer distance below {full:g} (below {part:g} for half of the points)"
@@ -255,8 +268,13 @@ def evaluate(answer: Answer, seen: TrainingObservation, task: Task, bench: Bench
 
 def _unexplained(checked: str, chain: Chain) -> Check:
     expected = "each step made of x_t, the network's answer and noise of at most a step's size"
-    got = f"something else from t = {chain.place:g} on" if chain.steps else "points for which the network was not asked"
+    got = _why(chain)
     return Check.of("evaluation", 5.0, Finding(checked, expected, got, "p_sample_loop and p_sample", "DDPM Alg. 2"))
+
+
+def _not_noise(checked: str, seen: TrainingObservation) -> Check:
+    expected, got = "a network that predicts the noise in x_t", f"one whose loss is {seen.loss:.3f}"
+    return Check.of("evaluation", 5.0, Finding(checked, expected, got, "compute_loss and SimpleNet", LOSS))
 
 
 def _for_a_person(text: str) -> Check:
@@ -264,10 +282,13 @@ def _for_a_person(text: str) -> Check:
 
 
 def _why(chain: Chain) -> str:
-    said = list(chain.oddities)
-    if chain.links and max(chain.links) is Link.OTHER_STEP:
-        said.append(f"the step at t = {chain.place:g} is not the lab's reverse step")
-    return "; ".join(said)
+    worst = max(chain.links, default=Link.STEP)
+    words = {
+        Link.OTHER_TARGET: "the steps take the network's answer for x_0",
+        Link.OTHER_STEP: f"the step at t = {chain.place:g} has other parts than the lab's",
+        Link.BROKEN: f"something else comes in at t = {chain.place:g}",
+    }
+    return "; ".join([*chain.oddities, *([words[worst]] if worst in words and chain.steps else [])])
 
 
 def _remarks(seen: TrainingObservation) -> list[str]:
