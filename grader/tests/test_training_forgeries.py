@@ -145,7 +145,10 @@ QUICK = (  # name, what one reads of the two checks
     ),
 )
 SLOW = (
-    (forged("steered", CARRIED, HANDS_OUT, loop("x0_pred = x0_pred + 0.02 * (out - x0_pred)")), "the grader on"),
+    (
+        forged("steered", CARRIED, HANDS_OUT, loop("x0_pred = x0_pred + 0.02 * (out - x0_pred)")),
+        "the steps take the network's answer for x_0",
+    ),
     (
         forged(
             "network-ignored",

@@ -81,6 +81,7 @@ class TrainingObservation(Observation):
     losses: Array = field(default_factory=lambda: np.empty(0))
     end: float = float("nan")  # of the submission's own loss, smoothed
     loss: float = float("nan")  # the grader's
+    x0_loss: float = float("nan")  # the same, were the network's answer meant for x_0
     points: NDArray[np.generic] | None = None
     chamfer: float = float("nan")
     chain: Chain | None = None
@@ -95,6 +96,11 @@ class TrainingObservation(Observation):
     def learnt(self) -> bool:
         """Whether the network predicts noise as it should."""
         return self.loss_range[0] <= self.loss <= self.loss_range[1]
+
+    @property
+    def learnt_x0(self) -> bool:
+        """Whether the network's answers know more of x_0 than where the data lies."""
+        return self.x0_loss < 0.9 * self.target_variance
 
     def draw(self, folder: Path) -> list[str]:
         drawn = []
@@ -192,9 +198,11 @@ def measure(bench: Bench, task: Task, seen: TrainingObservation) -> Finding | No
     some = (np.arange(MEASURED_AT) + rng.random(MEASURED_AT)) * schedule.T // MEASURED_AT
     t = rng.permutation(np.repeat(some.astype(int), MEASURED // MEASURED_AT))
     eps = rng.standard_normal((MEASURED, 2))
-    xt = q_sample(schedule, task.spiral.draw(MEASURED, rng).astype(float), t, eps).astype(np.float32)
+    x0 = task.spiral.draw(MEASURED, rng).astype(float)
+    xt = q_sample(schedule, x0, t, eps).astype(np.float32)
     out = _of_all_t(bench, seen, xt, t)
     seen.loss = float(((out.astype(float) - eps) ** 2).mean())
+    seen.x0_loss = float(((out.astype(float) - x0) ** 2).mean())
     seen.not_finite |= not np.isfinite(seen.loss)
     low, high = seen.loss_range
     if seen.learnt:
@@ -246,7 +254,7 @@ def evaluate(answer: Answer, seen: TrainingObservation, task: Task, bench: Bench
         chain.ended(drawn)
         fresh = [task.spiral.draw(EVALUATED, bench.rng).astype(float) for _ in range(REFERENCES)]
         seen.chamfer = float(np.mean([chamfer_distance(drawn, one) for one in fresh]))
-        if chain.worst is Link.BROKEN or (chain.worst is Link.OTHER_STEP and not seen.learnt):
+        if not _explained(seen, chain):
             return _unexplained(checked, chain)
     else:
         seen.chamfer, seen.not_finite = float("inf"), True
@@ -264,6 +272,12 @@ def evaluate(answer: Answer, seen: TrainingObservation, task: Task, bench: Bench
         earned = 0.0
     expected = f"a Chamfer distance below {full:g} (below {part:g} for half of the points)"
     return Check.of("evaluation", 5.0, Finding(checked, expected, f"{seen.chamfer:.1f}", WHERE, CHAMFER), earned)
+
+
+def _explained(seen: TrainingObservation, chain: Chain) -> bool:
+    """Whether the points may have been made by the network: steps of another kind need one that has learnt."""
+    known = {Link.STEP: True, Link.OTHER_TARGET: seen.learnt_x0 or seen.learnt, Link.OTHER_STEP: seen.learnt}
+    return known.get(chain.worst, False)
 
 
 def _unexplained(checked: str, chain: Chain) -> Check:
