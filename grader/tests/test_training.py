@@ -24,6 +24,8 @@ from grader.tests.lab import load_half
 from grader.tools.builder import build, write
 
 STEPS = TRAINING["steps"]
+LIMITS = LAB.policy().training.model_copy(update={"chamfer_full": 20.0, "chamfer_part": 60.0, "chamfer_band": 0.25})
+POLICY = LAB.policy().model_copy(update={"training": LIMITS})
 
 
 def falling(to, noise=0.03):
@@ -51,7 +53,8 @@ class Trained:
     there. Steps add `sigma` of the posterior's deviation; the first `skipped` of them are left out.
     """
 
-    def __init__(self, losses, points, share=1.0, skipped=0, sigma=1.0, start=1.0):
+    def __init__(self, losses, points, share=1.0, skipped=0, sigma=1.0, start=1.0, target="noise"):
+        self.target = target  # of the network's answer
         self.losses, self.points, self.share, self.skipped, self.sigma = losses, points, share, skipped, sigma
         self.start = start  # standard deviation of the first x
         self.rng, self.planned, self.renewed = np.random.default_rng(5), None, False
@@ -69,6 +72,9 @@ class Trained:
             if self.planned is not None:
                 return Answer({}, {"out": self.planned})
             guess = posterior_noise(self.schedule, self.seen, arrays["x"].astype(float), arrays["t"].astype(int))
+            if self.target == "x0":
+                ab = self.schedule.ab[arrays["t"].astype(int)][:, None]
+                guess = (arrays["x"] - np.sqrt(1 - ab) * guess) / np.sqrt(ab)
             return Answer({}, {"out": (self.share * guess).astype(np.float32)})
         assert probe == "sample"
         assert not arrays, "the process that draws the points gets nothing"
@@ -79,10 +85,11 @@ class Trained:
         if not np.isfinite(points).all() or points.shape != (EVALUATED, 2):
             return points.astype(np.float32)
         x = (self.start * self.rng.standard_normal(points.shape)).astype(np.float32)
-        right = step_tables(self.schedule, "noise", "posterior")
+        right = step_tables(self.schedule, self.target, "posterior")
         for t in reversed(range(self.schedule.T - self.skipped)):
             ab = self.schedule.ab[t]
-            self.planned = ((x - np.sqrt(ab) * points) / np.sqrt(1 - ab)).astype(np.float32)
+            eps = (x - np.sqrt(ab) * points) / np.sqrt(1 - ab)
+            self.planned = (points if self.target == "x0" else eps).astype(np.float32)
             asks.answer({"form": "[B]", "dtype": "int64"}, {"x": x, "t": np.full(len(x), t, np.float32)})
             z = self.rng.standard_normal(points.shape)
             x = (right.a[t] * x + right.b[t] * self.planned + self.sigma * right.sigma[t] * z).astype(np.float32)
@@ -110,7 +117,7 @@ class QSample:
 
 
 def judged(row_id, sandbox, seed=0):
-    return LAB.judge(row_id)(Bench(sandbox, "task1", np.random.default_rng(seed), LAB.policy()))
+    return LAB.judge(row_id)(Bench(sandbox, "task1", np.random.default_rng(seed), POLICY))
 
 
 def row_of(row_id, sandbox, seed=0):
@@ -211,7 +218,7 @@ def test_a_curve_is_no_evidence():
 @pytest.mark.parametrize(
     ("points", "how", "verdict", "earned", "diagnosis"),
     [
-        (near_the_data(0.29), {}, Verdict.PARTIAL, 7.5, "samples-network-weak"),
+        (near_the_data(0.19), {}, Verdict.PARTIAL, 7.5, "samples-network-weak"),
         (near_the_data(0.14), {"skipped": 10}, Verdict.NEEDS_REVIEW, 0, None),
         (near_the_data(0.4), {"skipped": 10}, Verdict.FAILED, 5, "samples-blurred"),
         (near_the_data(0.4), {"sigma": 0.5}, Verdict.FAILED, 5, "samples-step-noise"),
@@ -236,9 +243,8 @@ def test_bad_samples_are_told_apart(points, how, verdict, earned, diagnosis):
 
 @pytest.mark.parametrize(("limit", "points"), [("chamfer_full", 5), ("chamfer_part", 2.5)])
 def test_just_above_a_limit_a_person_is_asked(limit, points, monkeypatch):
-    limits = LAB.policy().training
-    for factor, verdict in ((0.95, None), (1.1, Verdict.NEEDS_REVIEW), (1 + limits.chamfer_band + 0.05, None)):
-        distance = factor * getattr(limits, limit)
+    for factor, verdict in ((0.95, None), (1.1, Verdict.NEEDS_REVIEW), (1 + LIMITS.chamfer_band + 0.05, None)):
+        distance = factor * getattr(LIMITS, limit)
         monkeypatch.setattr(training, "chamfer_distance", lambda *_, distance=distance: distance)
         check = judged("task1.training", Trained(falling(0.317), near_the_data(0.01))).checks[1]
         if verdict:
@@ -251,6 +257,15 @@ def test_a_start_that_is_no_noise_waits_for_a_person():
     row, _ = row_of("task1.training", Trained(falling(0.317), near_the_data(0.01), start=0.9))
     assert row.verdict is Verdict.NEEDS_REVIEW
     assert "the start does not look like N(0, I): standard deviation" in row.message
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(1.0, Verdict.NEEDS_REVIEW), (-1.0, Verdict.FAILED)])
+def test_a_network_that_predicts_x0_waits_for_a_person(share, verdict):
+    """Where it does predict x_0; one that hands out points, whatever x_t is, earns nothing."""
+    sandbox = Trained(falling(0.317), near_the_data(0.01), target="x0", share=share)
+    check = judged("task1.training", sandbox).checks[1]
+    assert (check.verdict, check.points) == (verdict, 0)
+    assert "the steps take the network's answer for x_0" in check.message
 
 
 def test_samples_of_another_shape_say_so():

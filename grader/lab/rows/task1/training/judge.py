@@ -30,7 +30,7 @@ from grader.lab.swiss_roll import chamfer_distance
 from grader.records import Check, Finding, Verdict
 from grader.sandbox import Answer, ProbeFailure, Questions
 
-TRAINING: dict[str, Any] = NOTEBOOK | {"dim_hids": [128, 128, 128], "steps": 5000, "batch": 128, "lr": 3e-3}
+TRAINING: dict[str, Any] = NOTEBOOK | {"dim_hids": [128, 128, 128], "steps": 5000, "batch": 128, "lr": 5e-3}
 DATA_POINTS = 10_000
 EVALUATED = 2048  # points that are drawn
 REFERENCES = 2  # sets of as many fresh points, over whose distances the mean is taken
