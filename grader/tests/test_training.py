@@ -21,6 +21,7 @@ from grader.labs import RowKind
 from grader.records import Row, Verdict
 from grader.sandbox import Answer
 from grader.tests.lab import load_half
+from grader.tools import calibration
 from grader.tools.builder import build, write
 
 STEPS = TRAINING["steps"]
@@ -279,6 +280,10 @@ def test_the_strips_moments_are_those_of_the_closed_form():
     x0 = swiss_roll(200_000, rng).astype(float)
     xt = reference.q_sample(s, x0, np.full(len(x0), 300), rng.standard_normal(x0.shape))
     assert np.allclose(xt.var(0), s.ab[300] * x0.var(0) + 1 - s.ab[300], rtol=0.02)
+
+
+def test_the_limits_hold_for_the_stored_readings():
+    assert calibration.main(["--check"]) == 0
 
 
 @pytest.mark.slow
