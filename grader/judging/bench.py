@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +15,7 @@ from grader.judging.border import Answer, Expects, held
 from grader.judging.comparison import Arrays
 from grader.records import Check, Verdict
 from grader.sandbox import Answer as RawAnswer
-from grader.sandbox import ProbeFailure
+from grader.sandbox import ProbeFailure, Questions
 
 PATIENCE = 2  # timeouts of one row; a function may hang at one t alone
 
@@ -22,10 +24,18 @@ class Asks(Protocol):
     """The part of a sandbox that a judge sees."""
 
     def call(
-        self, half: str, probe: str, params: dict[str, Any], arrays: Arrays, timeout_s: float | None = None
+        self,
+        half: str,
+        probe: str,
+        params: dict[str, Any],
+        arrays: Arrays,
+        timeout_s: float | None = None,
+        asks: Questions | None = None,
     ) -> RawAnswer: ...
 
     def renew(self) -> None: ...
+
+    def beside(self) -> AbstractContextManager[Asks]: ...
 
 
 @dataclass
@@ -44,18 +54,21 @@ class Bench:
         params: dict[str, Any],
         arrays: Arrays | None = None,
         timeout_s: float | None = None,
+        asks: Questions | None = None,
         *,
         expects: Expects,
     ) -> Answer:
         """The answer of a probe, held to what is expected. Raises ProbeFailure where the student's code gave none.
 
+        `asks` answers what the probe asks in turn.
         Code that hung PATIENCE times is not asked again: its row must not use up the time of the other rows.
         """
         if len(self.hung) >= PATIENCE:
             last = self.hung[-1]
             raise ProbeFailure(last.verdict, last.message, last.where)
         try:
-            return held(self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s), expects)
+            raw = self.sandbox.call(self.half, probe, params, arrays or {}, timeout_s, asks)
+            return held(raw, expects)
         except ProbeFailure as failure:
             if failure.verdict is Verdict.TIMEOUT:
                 self.hung.append(failure)
@@ -64,6 +77,12 @@ class Bench:
     def renew(self) -> None:
         """Have the next question answered by a fresh process, which remembers nothing."""
         self.sandbox.renew()
+
+    @contextmanager
+    def beside(self) -> Iterator[Bench]:
+        """A bench of the same submission whose questions go to a sandbox of its own, which starts at once."""
+        with self.sandbox.beside() as other:
+            yield replace(self, sandbox=other)
 
     def seed(self) -> int:
         """A fresh seed for the generators inside the sandbox; says nothing about the judge's own draws."""

@@ -50,8 +50,8 @@ ANSWERS = (
 )
 CAPTIONS = {
     "q_sample": "q(x_t) at rising t, drawn by calling the q_sample that was handed in.",
-    "loss_curve": "The loss of every step of training the code that was handed in; the band is where it may end.",
-    "samples": "Points drawn by p_sample_loop after that training, over the target.",
+    "loss_curve": "The loss of every step as the submitted code says it; the grader's own loss has to lie in the band.",
+    "samples": "Points drawn by p_sample_loop after that training, over the points trained on, which are drawn anew.",
     "schedules": "From noise to samples under each schedule: trajectory.png of the results that were handed in.",
     "predictors": "8 samples of each predictor, from the results that were handed in.",
     "fid": "Some of the images that the FID is of.",

@@ -51,8 +51,8 @@ def draw_forward_strip(points: Mapping[int, NDArray[Any]], path: Path) -> None:
         figure.subplots_adjust(left=0.028, right=0.995, bottom=0.1, top=0.86, wspace=0.06)
 
 
-def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Path) -> None:
-    """Draw the loss of every step, (n,), with its running mean, and the range in which it may end.
+def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Path, own: float = float("nan")) -> None:
+    """Draw the loss of every step, (n,), with its running mean, the range allowed, and the grader's `own` loss if any.
 
     Steps that are not finite leave gaps; a curve without a finite step is said to be one. Raises OSError.
     """
@@ -65,6 +65,9 @@ def draw_loss_curve(losses: NDArray[Any], allowed: tuple[float, float], path: Pa
         every = -(-len(losses) // STEPS_DRAWN) or 1
         steps = np.arange(len(losses))
         axes.plot(steps[::every], np.where(finite, losses, np.nan)[::every], lw=0.4, color="#9db8d2")
+        if np.isfinite(own):
+            axes.axhline(min(own, HUGE), color="#2e8b57", lw=1.2, ls="--", label=f"the grader's own: {own:.3f}")
+            axes.legend(loc="upper right", fontsize=8, frameon=False)
         mean = _running_mean(losses[finite])
         axes.plot(steps[finite][len(losses[finite]) - len(mean) :][::every], mean[::every], lw=1.6, color=BLUE)
         if not finite.all():

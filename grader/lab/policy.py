@@ -34,12 +34,13 @@ class Cosine(Section):
 
 
 class TrainingPolicy(Section):
-    """Limits of the 2D training: wall time of training and of sampling, where the loss may end, Chamfer distances."""
+    """Limits of the 2D training: wall time of training and of sampling, where the grader's loss may lie, distances."""
 
     seconds: Seconds
     loss_range: tuple[Points, Points]
     chamfer_full: Positive
     chamfer_part: Positive
+    chamfer_band: Annotated[float, Field(ge=0, le=10)]
 
     @model_validator(mode="after")
     def _ordered(self) -> TrainingPolicy:

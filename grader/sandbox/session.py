@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +23,7 @@ from .kinds import KINDS, resolve
 from .kinds.base import Kind
 from .launch import Launch
 from .process import Lost, Worker
+from .questions import Questions
 
 ENDINGS = {
     "missing": Verdict.MISSING,
@@ -95,6 +98,22 @@ class Sandbox:
         self._renew = True
         self._libraries = self._libraries if libraries is None else libraries
 
+    @contextmanager
+    def beside(self) -> Iterator[Sandbox]:
+        """A second sandbox of the same submission, whose processes share nothing with this one's but the submission.
+
+        Its worker starts at once, in the background; the time that its calls take is the submission's as well.
+        """
+        launch = self._launch
+        other = Sandbox(launch.submission, launch.mounts, self.limits, launch.material, self.kind, launch.gpu)
+        other._spent, other._wall = spent, wall = self._spent, self._wall
+        with other:
+            try:
+                yield other
+            finally:
+                self._spent += other._spent - spent
+                self._wall += other._wall - wall
+
     def close(self) -> None:
         """End the worker and everything that it started. May be called again."""
         self._drop()
@@ -130,10 +149,12 @@ class Sandbox:
         params: dict[str, Any] | None = None,
         arrays: dict[str, np.ndarray] | None = None,
         timeout_s: float | None = None,
+        asks: Questions | None = None,
     ) -> Answer:
         """Ask a probe of a mount; `timeout_s` replaces the limit for one probe, imports have their own.
 
         `params["seed"]` seeds torch, numpy and random in the worker before the probe (0 without).
+        `asks` answers what the probe asks in turn; without it no probe may ask.
         Raises ProbeFailure for what the submission did, SandboxFault for a fault of ours.
         """
         self._check_time()
@@ -144,7 +165,7 @@ class Sandbox:
         self._check_time()
         began, fresh = time.monotonic(), worker.fresh
         worker.end = began + self.limits.wall_s - self._wall
-        exchange = Exchange(worker, self.limits, blocked, began + self.limits.submission_s - self._spent)
+        exchange = Exchange(worker, self.limits, blocked, began + self.limits.submission_s - self._spent, asks)
         try:
             self._number += 1
             request = {"id": self._number, "probe": probe, "params": params or {}}
@@ -220,12 +241,20 @@ class Sandbox:
 class Exchange:
     """One request to the mount that runs. `broken` says afterwards whether its process must be ended."""
 
-    def __init__(self, worker: Worker, limits: Limits, blocked: dict[str, ProbeFailure], end: float) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        limits: Limits,
+        blocked: dict[str, ProbeFailure],
+        end: float,
+        asks: Questions | None = None,
+    ) -> None:
         self.worker, self.limits, self.blocked, self._end = worker, limits, blocked, end
         self.importing = ""
         self.imported: set[str] = set()
         self.broken = True
-        self.excused = 0.0  # seconds that do not count, as the machine was busy with other work
+        self.excused = 0.0  # seconds that do not count, as the machine was busy with other work, or the grader
+        self._asks, self._asked = asks, 0
 
     def run(self, request: dict[str, Any], arrays: dict[str, np.ndarray] | None, timeout_s: float) -> Answer:
         """The answer. Raises ProbeFailure."""
@@ -250,7 +279,7 @@ class Exchange:
         return answer
 
     def _await(self, number: int) -> Answer:
-        for _ in range(NOTES_CAP):
+        for _ in range(NOTES_CAP + (self._asks.most if self._asks else 0)):
             message, blob = self.worker.receive(self._deadline)
             if "exit" in message:
                 self.broken = self.worker.running()[0] > 0  # then it was a forged frame
@@ -267,9 +296,23 @@ class Exchange:
                 raise wire.WireError("an answer to another question")
             if "importing" in message or "imported" in message:
                 self._note(message)
+            elif "asks" in message:
+                self._tell(message, blob)
             else:
                 return self._answer(message, blob)
         raise wire.WireError("too many frames")
+
+    def _tell(self, message: dict[str, Any], blob: bytes) -> None:
+        """Answer a question of the probe's. The time that the grader needs for it is nobody's."""
+        self._asked += 1
+        if self._asks is None or self._asked > self._asks.most:
+            raise wire.WireError("a question that nobody answers" if self._asks is None else "too many questions")
+        began = time.monotonic()
+        reply = dict(self._asks.reply(message["asks"], blob))
+        taken = time.monotonic() - began
+        self.excused += taken
+        self._deadline += taken
+        self.worker.send({"id": message["id"], "reply": self._asked}, reply, self._deadline)
 
     def _note(self, message: dict[str, Any]) -> None:
         name = message.get("importing", "")

@@ -16,7 +16,7 @@ class Hanging:
     def __init__(self):
         self.asked = []
 
-    def call(self, half, probe, params, arrays, timeout_s=None):
+    def call(self, half, probe, params, arrays, timeout_s=None, asks=None):
         self.asked.append(params["t"])
         if params["t"] == 3:
             return Answer({})

@@ -37,6 +37,8 @@ __all__ = ["Blocked", "Missing", "Mount", "NotImplementedByStudent", "describe",
 
 Result = tuple[dict[str, Any], dict[str, Any]]
 Note = Callable[[dict[str, str]], None]  # tells the grader that an import begins or ends
+Tensors = dict[str, torch.Tensor]
+Ask = Callable[[dict[str, Any], Tensors], Tensors]  # a question to the grader, and its answer
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class Lab:
 class Mount:
     """The student's files of one mount, copied to a scratch folder that is the working directory.
 
-    `remarks` lists what was done to make them run here. Probes use `module` and `need`, and `libraries`: which of the
-    hidden packages that were asked for are installed.
+    `remarks` lists what was done to make them run here. Probes use `module` and `need`, `libraries`, which of the
+    hidden packages that were asked for are installed, and `ask(question, tensors)` for what the grader alone can tell
+    in the middle of a call: `question` is JSON, tensors go and come.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class Mount:
         blocked: frozenset[str] = frozenset(),
         lab: Lab | None = None,
         libraries: frozenset[str] = frozenset(),
+        ask: Ask | None = None,
     ) -> None:
         self.name, self.folder, self.blocked = name, folder.resolve(), blocked
+        self.ask = ask or _nobody
         self.lab = lab or Lab()
         self.libraries = hiding.installed(libraries)
         self.remarks: list[str] = []
@@ -133,6 +138,10 @@ class Mount:
         if found is None:
             raise Missing(f"{module}.py has no {attribute}")
         return found
+
+
+def _nobody(question: dict[str, Any], tensors: Tensors) -> Tensors:
+    raise RuntimeError("nobody answers questions here")
 
 
 def _as_missing(name: str, error: BaseException, files: frozenset[str]) -> BaseException:

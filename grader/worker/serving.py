@@ -30,6 +30,13 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any], bl
     sys.stdout.reconfigure(line_buffering=True)
     current = {"id": 0}
     give_libraries(blob, Path(config["work"], "libraries.zip"))
+    cap = config["limits"]["answer_mib"] * MIB
+
+    def ask(question: dict[str, Any], tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
+        sock.sendall(wire.encode(current | {"asks": plain(question)}, _as_numpy(tensors, cap)))
+        _, blob = wire.receive(sock, REQUEST_CAP)
+        return safetensors.torch.load(blob) if blob else {}
+
     mount = Mount(
         name,
         Path(config["mounts"][name]),
@@ -38,12 +45,13 @@ def serve(sock: socket.socket, config: dict[str, Any], order: dict[str, Any], bl
         frozenset(order["blocked"]),
         Lab(tuple(config["modules"]), frozenset(config["files"]), frozenset(config["hidden"])),
         frozenset(order["libraries"]),
+        ask,
     )
     sock.sendall(wire.encode({"up": name}))
     while True:
         request, blob = wire.receive(sock, REQUEST_CAP)
         current["id"] = request["id"]
-        frame = answer(mount, request, blob, config["limits"]["answer_mib"] * MIB)
+        frame = answer(mount, request, blob, cap)
         if os.getpid() != process:  # a copy that the student's code forked and did not end
             os._exit(0)
         for stream in (sys.stdout, sys.stderr):

@@ -7,15 +7,16 @@ from collections.abc import Callable
 import numpy as np
 
 from grader.judging.diagnosis import about
+from grader.lab.rows.task1.training.chain import Link
 from grader.lab.rows.task1.training.judge import LOSS, TAIL, TrainingObservation
 from grader.lab.swiss_roll import nearest
 
 
 def _curve(test: Callable[[TrainingObservation], bool]) -> Callable[[TrainingObservation], bool]:
-    """A test of a finished, finite loss curve."""
+    """A test of a finished, finite loss curve, where the grader's own loss says as well that something is wrong."""
 
     def matches(seen: TrainingObservation) -> bool:
-        return len(seen.losses) > TAIL and bool(np.isfinite(seen.losses).all()) and test(seen)
+        return len(seen.losses) > TAIL and bool(np.isfinite(seen.losses).all()) and not seen.learnt and test(seen)
 
     return matches
 
@@ -34,7 +35,33 @@ def _noisy(seen: TrainingObservation) -> bool:
 
 
 def _not_finite(seen: TrainingObservation) -> bool:
-    return not np.isfinite(seen.losses).all() or (seen.points is not None and not np.isfinite(seen.points).all())
+    return seen.not_finite or not np.isfinite(seen.losses).all()
+
+
+def _invented(seen: TrainingObservation) -> bool:
+    """The submission's own curve ends where a right one does, the grader's loss on its network does not."""
+    low, high = seen.loss_range
+    return low <= seen.end <= high
+
+
+def _elsewhere_from(link: Link) -> Callable[[TrainingObservation], bool]:
+    return _points(lambda seen: seen.chain is not None and bool(seen.chain.links) and max(seen.chain.links) is link)
+
+
+def _steps_right(seen: TrainingObservation) -> bool:
+    """Every link is a reverse step with one of the two variances, once for each t."""
+    chain = seen.chain
+    if chain is None or chain.worst is not Link.STEP or len(chain.noise) != seen.schedule.T:
+        return False
+    right = np.sqrt(seen.schedule.posterior_variance / seen.schedule.betas)[::-1]
+    got = np.array(chain.noise)
+    return any(bool((np.abs(got[:-1] - sigma[:-1]) < 0.1).all()) for sigma in (right, np.ones_like(right)))
+
+
+def _noise_off(seen: TrainingObservation) -> bool:
+    """Most links have noise of a size that neither variance gives."""
+    chain = seen.chain
+    return chain is not None and bool(chain.noise) and not 0.9 < float(np.median(chain.noise)) < 1.1
 
 
 def _collapsed(seen: TrainingObservation) -> bool:
@@ -77,6 +104,13 @@ CATALOGUE = about(
         _curve(lambda seen: 1.8 < seen.end < 2.2),
     ),
     (
+        "curve-not-the-networks",
+        "the loss that compute_loss returned is not the network's",
+        "The grader took the loss of the trained network itself, and it is another. What does compute_loss compare, "
+        "and is it the network of the module that is trained?",
+        _curve(_invented),
+    ),
+    (
         "curve-falls-to-zero",
         "the loss falls to almost nothing: the answer is in the input",
         "Noise cannot be known so well from x_t. Is the network shown its own target, or is the target x_t?",
@@ -92,7 +126,7 @@ CATALOGUE = about(
     (
         "curve-at-the-datas-variance",
         "the loss is of the size of the data's variance: the target is not the noise",
-        "The Swiss roll's coordinates vary more than the noise. Which of the two is your target made of?",
+        "The points' coordinates vary more than the noise. Which of the two is your target made of?",
         _curve(lambda seen: 0.6 * seen.target_variance < seen.end < 1.4 * seen.target_variance),
     ),
     (
@@ -102,6 +136,26 @@ CATALOGUE = about(
         _curve(lambda seen: seen.end > 0.36),
     ),
     (
+        "samples-from-elsewhere",
+        "the points do not come out of the chain of reverse steps",
+        "Each x_{t−1} is made of x_t, of what the network answers for x_t and t, and of fresh noise: look for a step "
+        "that leaves one of them out, or that puts in something else.",
+        _elsewhere_from(Link.BROKEN),
+    ),
+    (
+        "samples-network-weak",
+        "the steps are right, but the network has not learnt enough for them",
+        "The grader saw every reverse step, with the right noise, at every t: what is left is the network. Let t reach "
+        "each layer (a TimeLinear each), and see that its width and depth are what dim_hids says.",
+        _points(_steps_right),
+    ),
+    (
+        "samples-step-noise",
+        "the noise of the reverse steps has another size than either variance gives",
+        "Mind that beta-tilde is a variance, whose square root multiplies z, and that every step but t = 0 has noise.",
+        _points(_noise_off),
+    ),
+    (
         "samples-collapsed",
         "the points drawn lie closer together than the data",
         "Too little noise on the way, or a mean that is drawn to the middle: look at the reverse step.",
@@ -109,14 +163,14 @@ CATALOGUE = about(
     ),
     (
         "samples-blurred",
-        "the points follow the roll, but too loosely",
+        "the points follow the data, but too loosely",
         "Where the loss is right, the last steps decide about sharpness: the variance at small t, and t = 0 without "
         "noise.",
         _points(_blurred),
     ),
     (
         "samples-elsewhere",
-        "the points drawn are not on the roll",
+        "the points drawn are not where the data is",
         "Where the loss is right, the reverse step or its loop is not: look at their rows.",
         _points(lambda seen: True),
     ),
