@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from grader.labs import RubricRow
 from grader.sandbox import ProbeFailure, Sandbox, SandboxFault
@@ -57,6 +56,8 @@ def read_report(sandbox: Sandbox) -> Pages:
 
 def draw_pages(sandbox: Sandbox, pages: Pages, row: RubricRow, folder: Path) -> list[str]:
     """Render the pages about a row into `folder`, each once; names of the files, in the order of the pages."""
+    from PIL import Image  # late: most gradings draw no page
+
     names = []
     for number in sorted(pages.about(row)):
         if number not in pages.drawn:

@@ -171,6 +171,7 @@ def test_a_run_that_is_stopped_ends_its_submissions_at_once(tmp_path, number):
 DRAWS = {"first": "return told(Verdict.FAILED, str(bench.seed()))"}
 
 
+@pytest.mark.slow
 def test_what_is_drawn_depends_on_the_runs_seed_and_on_the_content_that_was_handed_in(tmp_path, capsys):
     lab = odd_lab(tmp_path, DRAWS)
     paths = [odd_submission(tmp_path / "in", name) for name in "789"]
