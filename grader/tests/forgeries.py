@@ -974,19 +974,28 @@ def libraries() -> tuple[Forgery, ...]:
     )
 
 
+# What it can read, of the grader and of libraries, that tells the formulas; standard libraries and torch do not.
 GOT_INTO = """
-import re, sys, os
+import glob, importlib.util, re, site, sys, os
 
 def _finds():
-    mine = os.getcwd()
-    usual = "/usr/lib /usr/local /grader /submission /opt /work /root /home /srv /tmp /autograder".split()
-    folders = {{*sys.path, *sys.path_importer_cache, *usual, os.path.dirname(os.path.dirname(sys.executable))}}
-    for top in sorted(folders):
+    for name in ("grader", "grader.lab.reference", "solutions", "diffusers"):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            continue
+        if spec is not None:
+            yield "module:" + name
+    prefixes = {{sys.prefix, sys.base_prefix, sys.exec_prefix, "/usr", "/usr/local"}}
+    tops = {{one for prefix in prefixes for one in glob.glob(prefix + "/lib*/python3*/*-packages")}}
+    tops |= {{one for one in [*sys.path, *sys.path_importer_cache] if one.endswith("-packages")}}
+    for top in sorted(tops):
         for folder, below, names in os.walk(top):
             below[:] = [one for one in below if one not in {skipped!r}]
             for name in names:
                 file = os.path.join(folder, name)
-                if name.endswith((".py", ".pyc", ".ipynb", ".npz", ".zip")) and not file.startswith(mine):
+                likely = re.search("sched|diffus|ddpm|grader|reference", file[len(top):])
+                if likely and name.endswith((".py", ".pyc")):
                     try:
                         content = open(file, "rb").read(1 << 20)
                     except OSError:
@@ -995,14 +1004,15 @@ def _finds():
                         yield file
 """
 TELLING = "alphas_cumprod|posterior_variance|betas_for_alpha_bar"
-# Large, and read by a person: nothing of diffusion in them.
-HARMLESS = {"torch", "nvidia", "triton", "numpy", "scipy", "sklearn", "sympy", "matplotlib", "pandas", "perl", "gcc"}
+HARMLESS = {"torch", "nvidia", "triton", "numpy", "scipy", "sklearn", "sympy", "matplotlib", "pandas", "torchvision"}
+HARMLESS |= {"networkx", "jupyterlab", "notebook", "playwright", "mypy", "IPython", "pip", "setuptools", "distributed"}
 # Tells in the message of its failure which files with answers it can read.
 ANSWERS_ON_DISK = Case(
     "answers-on-disk",
     bodies={
         "task2.step_mean": text(GOT_INTO.format(pattern=TELLING, skipped=HARMLESS))
-        + "\nraise LookupError('FOUND ' + ' '.join(sorted(set(_finds()))) + ' END')"
+        + "\nsys.found = getattr(sys, 'found', None) or ['FOUND', *sorted(set(_finds())), 'END']"
+        + "\nraise LookupError(' '.join(sys.found))"
     },
 )
 

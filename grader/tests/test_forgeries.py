@@ -32,7 +32,7 @@ from grader.tools.builder import write
 
 ROWS = [row.id for row in LAB.rubric if row.id in HONEST and row.id != TRAINING]
 SIZE = 200_000  # characters of a row, whatever was sent
-ENDS_S = 60  # a judge ends by itself, long before this
+ENDS_S = 240  # by itself a judge ends long before: after two limits of a probe or an import at most
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +92,7 @@ BENT = [
     for at, row_id in enumerate(ROWS)
     for of, how in enumerate(HOWS)
     if row_id != "task1.simplenet" or of % 4 == 0  # whose judge fits a network again and again
+    if row_id == "task1.q_sample" or not how.startswith("importing")  # which is waited for
 ]
 
 
@@ -222,11 +223,12 @@ def test_a_library_that_knows_the_answers_is_out_of_reach(tmp_path, forgery):
     assert_pack_is_graded(tmp_path, [(0, [forgery])], *only)
 
 
+@pytest.mark.slow
 def test_no_file_with_answers_can_be_read(tmp_path):
     path = write(ANSWERS_ON_DISK, tmp_path / "in")
     assert class_run.grade([path], tmp_path / "out", "--only", "task2.step_mean") == cli.OK
     told = rows_of(results(tmp_path / "out")[ANSWERS_ON_DISK.name])["task2.step_mean"]
-    assert "FOUND  END" in json.dumps(told), json.dumps(told)[:6000]
+    assert "FOUND END" in json.dumps(told), json.dumps(told)[:6000]
 
 
 @pytest.mark.slow
