@@ -15,7 +15,6 @@ from grader.lab.catalogue import mistakes
 from grader.lab.reference import Schedule, step_tables
 from grader.lab.rows.task1.training import judge as training
 from grader.lab.rows.task1.training.judge import EVALUATED, TRAINING
-from grader.lab.settings import NOTEBOOK
 from grader.lab.swiss_roll import chamfer_distance, swiss_roll
 from grader.labs import RowKind
 from grader.records import Row, Verdict
@@ -112,7 +111,7 @@ class QSample:
         self.signal, self.spread = signal, spread
 
     def call(self, half, probe, params, arrays, timeout_s=None, asks=None):
-        ab = Schedule.linear(NOTEBOOK["T"], NOTEBOOK["beta_1"], NOTEBOOK["beta_T"]).ab[arrays["t"]][:, None]
+        ab = Schedule.linear(params["T"], params["beta_1"], params["beta_T"]).ab[arrays["t"]][:, None]
         noise = np.random.default_rng(params["seed"]).standard_normal(arrays["x0"].shape)
         return Answer({}, {"xt": (self.signal(ab) * arrays["x0"] + self.spread(ab) * noise).astype(np.float32)})
 

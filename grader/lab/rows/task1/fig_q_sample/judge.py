@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +59,9 @@ def judge(bench: Bench) -> Judgement:
 
 
 def _steps(bench: Bench, T: int) -> list[int]:
-    """t = 0, and one of each ninth of the schedule's first half."""
-    edges = np.linspace(1, T // 2, PANELS).astype(int)
-    return [0, *(int(bench.rng.integers(low, high)) for low, high in pairwise(edges))]
+    """t = 0, and nine of the schedule's first half, a hundredth of it from equal distances at most."""
+    middle, reach = np.linspace(0, T // 2, PANELS)[1:], T // 100
+    return [0, *(middle.astype(int) + bench.rng.integers(-reach, reach + 1, PANELS - 1)).tolist()]
 
 
 def _panel(answer: Answer | ProbeFailure, x0: NDArray[np.float32], s: Schedule, t: int) -> Finding | None:
