@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from grader.judging.bench import Bench, Judgement, Observation
-from grader.judging.border import Answer, Count, Expects, Line, Said, Tensor, Unfit
+from grader.judging.border import NUMBERS, Answer, Count, Expects, Line, Said, Tensor, Unfit
 from grader.judging.comparison import Array, Arrays, take
 from grader.judging.findings import judged
 from grader.records import Finding, Verdict
-from grader.sandbox import ProbeFailure
+from grader.sandbox import ProbeFailure, Questions
 
 LONG, WIDTHS = 1000, [64, 64, 64]  # T and hidden widths of the network that is looked at closely
 TRIES = 8  # fresh networks: a ReLU at the end, which is judged for itself, leaves some of them dead
@@ -27,6 +27,7 @@ HUGE = 1e30  # outputs far from the origin may be large; beyond this nothing can
 ANY = Tensor(finite=False, largest=HUGE)  # form and finiteness have their own words
 DEPENDENCE = 1e-9  # of the largest output, in float64: rounding stays below 1e-13
 DEPENDENCE_FLOAT32 = 2e-5  # where a network insists on float32: rounding stays below 2e-6
+WEIGHTS = Expects(families={"weight.": Tensor(dtypes=NUMBERS, finite=False, largest=np.inf)})
 ROLES = "ε_θ(x_t, t): (B, 2), (B,) → (B, 2)   (DDPM Sec. 3.2)"
 
 Calls = list[tuple[NDArray[Any], NDArray[Any]]]  # x (B, 2) and t (B,) or (1,)
@@ -250,11 +251,17 @@ def _gradient(bench: Bench, seen: NetworkObservation) -> Finding | None:
 
 
 def _unless_malformed(
-    bench: Bench, seen: NetworkObservation, probe: str, params: dict[str, Any], arrays: Arrays, expects: Expects
+    bench: Bench,
+    seen: NetworkObservation,
+    probe: str,
+    params: dict[str, Any],
+    arrays: Arrays,
+    expects: Expects,
+    asks: Questions | None = None,
 ) -> Answer:
     """Ask; where the output's form was found wrong before, a crash of our arithmetic on it is no crash of theirs."""
     try:
-        return bench.ask(probe, params, arrays, expects=expects)
+        return bench.ask(probe, params, arrays, asks=asks, expects=expects)
     except ProbeFailure as failure:
         if failure.verdict is Verdict.CRASHED and seen.symptoms & FORMLESS:
             raise ProbeFailure(
@@ -267,20 +274,12 @@ def _unless_malformed(
 def _learns(bench: Bench, seen: NetworkObservation) -> Finding | None:
     """A target that needs a bend in x, a dependence on t, and outputs of both signs beyond ±1, as noise has them.
 
-    It is drawn anew, and the points on which the network is judged come once it has learnt.
+    It is drawn anew and never shown: the network learns by the gradients at its outputs. What it has learnt has to be
+    in its tensors, which a fresh process is given together with the points on which it is judged.
     """
     share = np.inf
     for steps in (200, 600, 600):  # small initial weights may be slow to leave a flat start
-        target = BentTarget.draw(bench)
-        (x, t), (x_new, t_new) = target.points(bench), target.points(bench)
-        arrays: Arrays = {"x": x, "t": t, "y": target(x, t).astype(np.float32)}
-        params = _built(bench, WIDTHS, LONG) | {"lr": 3e-3, "steps": steps}
-        _unless_malformed(bench, seen, "simplenet_learn", params, arrays, Expects())
-        y_new = target(x_new, t_new)
-        expects = Expects({"y": Tensor(y_new.shape, finite=False, largest=HUGE)})
-        answer = _unless_malformed(bench, seen, "simplenet_learnt", {}, {"x": x_new, "t": t_new}, expects)
-        got, _ = take(answer, "y", y_new.shape, "SimpleNet after learning")
-        share = np.inf if got is None else float(((got - y_new) ** 2).mean() / y_new.var())
+        share = _share_left(bench, seen, steps)
         if np.isfinite(share) and share < LEARNT:
             return None
     if np.isfinite(share) and _squashed(bench):
@@ -293,6 +292,32 @@ def _learns(bench: Bench, seen: NetworkObservation) -> Finding | None:
         "SimpleNet",
         ROLES,
     )
+
+
+def _share_left(bench: Bench, seen: NetworkObservation, steps: int) -> float:
+    """Of a target's variance, what a network leaves at new points after so many steps."""
+    target = BentTarget.draw(bench)
+    (x, t), (x_new, t_new) = target.points(bench), target.points(bench)
+    y, y_new = target(x, t), target(x_new, t_new)
+
+    def gradient(question: dict[str, Any], tensors: Arrays) -> Arrays:
+        """Of the mean square (out - y)^2 at the outputs."""
+        return {"gradient": ((tensors["out"].astype(float) - y) * (2.0 / y.size)).astype(np.float32)}
+
+    params = _built(bench, WIDTHS, LONG) | {"lr": 3e-3, "steps": steps}
+    asks = Questions(gradient, {"out": (2,)}, len(y), steps, {})
+    try:
+        learnt = _unless_malformed(bench, seen, "simplenet_learn", params, {"x": x, "t": t}, WEIGHTS, asks)
+    except ProbeFailure as failure:
+        if failure.verdict is Verdict.FAILED and not seen.symptoms & FORMLESS:
+            return float("nan")  # an output that is not finite
+        raise
+    bench.renew()
+    expects = Expects({"y": Tensor(y_new.shape, finite=False, largest=HUGE)})
+    arrays: Arrays = {"x": x_new, "t": t_new, **learnt.arrays}
+    answer = _unless_malformed(bench, seen, "simplenet_learnt", params, arrays, expects)
+    got, _ = take(answer, "y", y_new.shape, "SimpleNet after learning")
+    return float("nan") if got is None else float(((got - y_new) ** 2).mean() / y_new.var())
 
 
 @dataclass(frozen=True)
