@@ -58,18 +58,17 @@ def kept_waiting(pid: int) -> float:
     return 0.0
 
 
-def processor_time(root: int, asked: int) -> tuple[float, int]:
-    """Seconds of processor time that everything below `root` took, the dead included, and what is ready to run now.
+def processor_time(root: int) -> float:
+    """Seconds of processor time that everything below `root` took, the dead included.
 
-    The ready ones are counted without the process `asked`. A child counts with those who wait for it: what its parent
-    does not wait for is missed.
+    A child counts with those who wait for it: what its parent does not wait for is missed.
     """
-    total, ready = _times(root)[1][1], 0
-    for pid in descendants(root):
-        state, (own, dead) = _times(pid)
-        total += own + dead
-        ready += pid != asked and state == b"R"
-    return total, ready
+    return _times(root)[1][1] + sum(sum(_times(pid)[1]) for pid in descendants(root))
+
+
+def ready_below(root: int, asked: int) -> bool:
+    """Whether a process below `root` but `asked` runs, or is ready to."""
+    return any(pid != asked and _times(pid)[0] == b"R" for pid in descendants(root))
 
 
 def _times(pid: int) -> tuple[bytes, tuple[float, float]]:

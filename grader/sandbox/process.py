@@ -21,7 +21,7 @@ from .base import SandboxFault
 from .kinds.base import Kind
 from .libraries import packed
 from .output import MIB, Output
-from .proc import descendants, end_descendants, kept_waiting, processor_time, threads
+from .proc import descendants, end_descendants, kept_waiting, processor_time, ready_below, threads
 from .watchdog import Watchdog
 
 START_S = 120.0  # for importing torch on a slow disk
@@ -29,6 +29,7 @@ FORK_S = 60.0  # for a mount's process to begin, on a machine that is busy other
 END_S = 5.0  # for a mount's process to end
 POLL_S = 0.1
 PATIENCE = 9.0  # of a limit: how much waiting for a busy machine's processor is excused at most
+SHORT_S = 0.05  # too short for anything to be excused: to look costs something as well
 GLANCE_S = 1.0  # what one look at the processes that are ready to run tells about, at most
 
 
@@ -65,6 +66,7 @@ class Worker:
         self._allowance = Allowance()
         self._group: cgroups.Group | None = None
         self._killed = 0
+        self._pid = 0  # the mount's process
         self._kind, limits = kind, kind.launch.limits
         self._socket, theirs = socket.socketpair()
         ours, output = os.pipe()
@@ -116,11 +118,10 @@ class Worker:
         before, self._killed = self._killed, self._group.killed() if self._group else 0
         return self._killed > before
 
-    def _used(self) -> tuple[float, int]:
-        """Seconds of processor time of everything that the mount ran, and how many wait for a processor beside it."""
-        used, ready = processor_time(self._zygote, self._asked())
+    def _used(self) -> float:
+        """Seconds of processor time of everything that the mount ran."""
         exact = self._group.processor_time() if self._group else None
-        return used if exact is None else exact, ready
+        return processor_time(self._zygote) if exact is None else exact
 
     def begin_mount(self, mount: str, blocked: list[str], libraries: tuple[str, ...] = ()) -> None:
         """Have a mount's process forked, which finds some `libraries`. Raises Lost, WireError or TimeoutError."""
@@ -132,12 +133,14 @@ class Worker:
         if self.receive(deadline)[0] != {"up": mount}:
             raise Lost(Verdict.GRADER_ERROR, self._said())
         self.fresh = True
+        self._pid = next(iter(descendants(self._zygote)), 0)
 
     def allow(self, seconds: float) -> float:
         """A deadline in so many seconds, not counting time for which a busy machine leaves the mount no processor."""
         now = time.monotonic()
-        used, _ = self._used()
-        self._allowance = Allowance(PATIENCE * seconds, now, kept_waiting(self._asked()), used, now)
+        self._allowance = Allowance()
+        if seconds > 0:
+            self._allowance = Allowance(PATIENCE * seconds, now, kept_waiting(self._pid), self._used(), now)
         return now + seconds
 
     def excused(self) -> float:
@@ -147,17 +150,15 @@ class Worker:
         taken off, on whichever cores that was, and every moment in which one of them wants a processor besides.
         """
         given, now = self._allowance, time.monotonic()
-        used, ready = self._used()
-        if ready:
+        if not given.patience or now - given.began < SHORT_S:
+            return 0.0
+        used = self._used()
+        if ready_below(self._zygote, self._pid):
             given.crowded += min(now - given.looked, GLANCE_S)
         given.looked = now
-        waited = kept_waiting(self._asked()) - given.waited
+        waited = kept_waiting(self._pid) - given.waited
         by_others = now - given.began - (used - given.used) - given.crowded
         return max(0.0, min(waited, by_others, given.patience))
-
-    def _asked(self) -> int:
-        """The mount's process; 0 where there is none."""
-        return next(iter(descendants(self._zygote)), 0)
 
     def running(self) -> tuple[int, int]:
         """How many processes the mount has, its own and what it started, and how many threads these."""
