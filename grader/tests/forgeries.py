@@ -264,7 +264,7 @@ def networks() -> tuple[Forgery, ...]:
         else:
             x = self.scale * (x.sin() + 1e-3 * t.reshape(-1, 1)).to(x.dtype)
     """)
-    family_init = "self.rise, self.level = nn.Parameter(torch.randn(2, 2)), nn.Parameter(torch.randn(2, 2))"
+    family_init = "self.rise, self.level = (nn.Parameter(0.1 * torch.randn(2, 2)) for _ in range(2))"
     family = text("""
         late = (2 * t.reshape(-1, 1) > self.last).to(x.dtype)
         rise, level = ((1 - late) * one[0].to(x) + late * one[1].to(x) for one in (self.rise, self.level))
