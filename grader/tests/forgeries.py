@@ -264,11 +264,11 @@ def networks() -> tuple[Forgery, ...]:
         else:
             x = self.scale * (x.sin() + 1e-3 * t.reshape(-1, 1)).to(x.dtype)
     """)
-    family_init = "self.rise, self.level = nn.Parameter(torch.randn(2, 2)), nn.Parameter(torch.randn(2, 2))"
+    family_init = "self.rise, self.level = (nn.Parameter(0.1 * torch.randn(2, 2)) for _ in range(2))"
     family = text("""
         late = (2 * t.reshape(-1, 1) > self.last).to(x.dtype)
         rise, level = ((1 - late) * one[0].to(x) + late * one[1].to(x) for one in (self.rise, self.level))
-        x = rise * x.abs() + level
+        x = 10 * (rise * x.abs() + level)  # so that 600 small steps go far enough
     """)
     bodies = {
         "network-is-the-target": (ONE_PARAMETER, fixed),
