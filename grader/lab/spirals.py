@@ -55,7 +55,7 @@ def draw_spiral(rng: np.random.Generator, family: str | None = None) -> Spiral:
     if family == "cut":
         width = rng.uniform(0.12, 0.2)
         begin = rng.uniform(0.2, 0.8 - width)
-        gap, turns = (begin, begin + width), turns + 0.2
+        gap = (begin, begin + width)
     turn, stretch, shear = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(1.0, 1.12), rng.uniform(-0.12, 0.12)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     mirror = np.diag([1.0, float(rng.choice([-1, 1]))])
