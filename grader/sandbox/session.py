@@ -312,6 +312,7 @@ class Exchange:
         taken = time.monotonic() - began
         self.excused += taken
         self._deadline += taken
+        self._since += taken
         self.worker.send({"id": message["id"], "reply": self._asked}, reply, self._deadline)
 
     def _note(self, message: dict[str, Any]) -> None:
