@@ -42,5 +42,7 @@ class Setting:
 
     @classmethod
     def long(cls, rng: np.random.Generator) -> Setting:
-        """Near the notebook's, which trains with T = 1000 and betas from 1e-4 to 0.02."""
-        return cls(int(rng.integers(800, 1201)), float(rng.uniform(0.5e-4, 2e-4)), float(rng.uniform(0.016, 0.024)))
+        """Near the notebook's, T = 1000 and betas from 1e-4 to 0.02: as much noise in the end, in other steps."""
+        T = int(rng.integers(800, 1201))
+        last = NOTEBOOK["beta_T"] * NOTEBOOK["T"] / T
+        return cls(T, float(rng.uniform(0.5e-4, 2e-4)), last * float(rng.uniform(0.95, 1.05)))

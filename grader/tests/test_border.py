@@ -6,6 +6,8 @@ import math
 import types
 import typing
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from grader.records import Row, Verdict
 from grader.sandbox import Answer as RawAnswer
 from grader.sandbox import ProbeFailure
 
-ROWS = [row.id for row in LAB.rubric if row.kind in (RowKind.CODE, RowKind.COMPANION) or row.id == "task1.fig_q_sample"]
+ROWS = [row.id for row in LAB.rubric if row.kind in (RowKind.CODE, RowKind.COMPANION, RowKind.RUN)]
 
 
 class Spoken(Said):
@@ -81,7 +83,9 @@ class HostileBench(Bench):
 
     fuzz: np.random.Generator
 
-    def ask(self, probe: str, params: Any, arrays: Any = None, timeout_s: Any = None, *, expects: Expects) -> Answer:
+    def ask(
+        self, probe: Any, params: Any, arrays: Any = None, timeout_s: Any = None, asks: Any = None, *, expects: Any
+    ) -> Answer:
         kind = self.fuzz.random()
         if kind < 0.05:
             verdict = self.fuzz.choice([Verdict.CRASHED, Verdict.TIMEOUT, Verdict.MISSING, Verdict.NOT_IMPLEMENTED])
@@ -91,6 +95,10 @@ class HostileBench(Bench):
             name: self._tensor(tensor, mood) for name, tensor in expects.tensors.items() if self.fuzz.random() < 0.9
         }
         return held(RawAnswer(self._said(expects.said), tensors), expects)
+
+    @contextmanager
+    def beside(self) -> Iterator[HostileBench]:
+        yield self
 
     def _tensor(self, tensor: Tensor, mood: str) -> np.ndarray:
         fuzz = self.fuzz

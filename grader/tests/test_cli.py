@@ -53,7 +53,7 @@ def test_the_result_says_how_it_came_about(graded):
     result = result_of(out, "412551001")
     assert (result["schema"], result["id"], result["seed"], result["sandbox"]) == (1, "412551001", 7, "bubblewrap")
     assert result["grader_version"] == __version__
-    assert set(result["environment"]) == {"python", "torch", "device"}
+    assert set(result["environment"]) == {"python", "torch", "device", "bounds"}
     assert len(result["submission_sha256"]) == 64
     assert [row["id"] for row in result["rows"]] == [row.id for row in LAB.rubric]
     assert all(0 <= check["points"] <= check["max"] for row in result["rows"] for check in row["checks"])

@@ -26,7 +26,8 @@ class BaseModel:
     @classmethod
     def model_validate(cls, values: dict[str, Any]) -> Self:
         hints = _fields(cls)
-        return cls(**{name: _taken(hints[name], values[name]) for name in hints})
+        given = {name: values[name] if name in values else getattr(cls, name) for name in hints}
+        return cls(**{name: _taken(hints[name], value) for name, value in given.items()})
 
     def model_copy(self, *, update: dict[str, Any] | None = None) -> Self:
         return type(self)(**{**self.__dict__, **(update or {})})
@@ -53,7 +54,11 @@ def _fields(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def _taken(hint: Any, value: Any) -> Any:
-    """A value of the TOML file as pydantic would hold it."""
+    """A value of the TOML file, or of what a probe says, as pydantic would hold it."""
+    if typing.get_origin(hint) is list:
+        return [_taken(typing.get_args(hint)[0], item) for item in value]
+    if typing.get_origin(hint) is dict:
+        return {name: _taken(typing.get_args(hint)[1], item) for name, item in value.items()}
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
         kinds = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
@@ -69,6 +74,11 @@ def _dumped(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_dumped, value))
     return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def _field(default_factory: Callable[[], Any] | None = None, **how: Any) -> Any:
+    """The default of a field that has one; its limits are nothing to it."""
+    return default_factory() if default_factory else None
 
 
 def _unchecked(*fields: str, **how: Any) -> Callable[[Any], Any]:
@@ -88,7 +98,8 @@ def install_where_missing() -> bool:
         "pydantic", None
     )  # else who looks whether it is there gets an error
     names = {"BaseModel": BaseModel, "ValidationError": ValidationError, "ConfigDict": dict, "bare": True}
-    names |= dict.fromkeys(("Field", "field_validator", "model_validator"), _unchecked)
+    names |= dict.fromkeys(("StringConstraints", "field_validator", "model_validator"), _unchecked)
+    names |= {"Field": _field}
     for name, value in names.items():
         setattr(module, name, value)
     sys.modules["pydantic"] = module

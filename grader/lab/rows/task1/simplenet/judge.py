@@ -330,7 +330,8 @@ class BentTarget:
 
     @classmethod
     def draw(cls, bench: Bench) -> BentTarget:
-        angle = bench.rng.uniform(0.0, 2.0 * np.pi)
+        # An eighth of a turn, more or less: then no function of each coordinate alone comes near.
+        angle = (bench.rng.integers(0, 4) + bench.rng.uniform(1 / 3, 2 / 3)) * np.pi / 2.0
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         height = bench.rng.choice([-1.0, 1.0], 2) * bench.rng.uniform(4.5, 5.5, 2)
         return cls(rotation, height, bench.rng.uniform(0.9, 1.1, 2))
