@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grader.files import write_atomically
 from grader.judging.bench import Bench
 from grader.judging.made_up import Case, combined
 from grader.lab import LAB
@@ -173,22 +176,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure_all(options: argparse.Namespace) -> list[Reading]:
     """All readings, also written to READINGS as they come."""
     chosen = {name: case for name, case in networks().items() if not options.only or name in options.only}
-    readings: list[Reading] = []
+    order = list(networks())
+    kept = [one for one in stored() if one.network not in chosen] if options.only and READINGS.exists() else []
+    count, writing = 0, threading.Lock()
 
     def one(name: str) -> None:
+        nonlocal count
         for reading in read(chosen[name], range(options.seeds)):
-            readings.append(reading)
-            print(f"{len(readings)}/{len(chosen) * options.seeds} {reading}", file=sys.stderr, flush=True)
+            with writing:
+                count += 1
+                print(f"{count}/{len(chosen) * options.seeds} {reading}", file=sys.stderr, flush=True)
+                kept.append(reading)
+                kept.sort(key=lambda reading: (order.index(reading.network), reading.seed))
+                text = io.StringIO()
+                writer = csv.DictWriter(text, fieldnames=list(Reading.__dataclass_fields__), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(vars(reading) for reading in kept)
+                write_atomically(READINGS, text.getvalue())
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(one, chosen))
-    kept = [one for one in stored() if one.network not in chosen] if options.only and READINGS.exists() else []
-    readings = sorted([*kept, *readings], key=lambda reading: (list(networks()).index(reading.network), reading.seed))
-    with READINGS.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(Reading.__dataclass_fields__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(vars(reading) for reading in readings)
-    return readings
+    return kept
 
 
 if __name__ == "__main__":
