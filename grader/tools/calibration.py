@@ -1,8 +1,8 @@
 """Where the limits of the 2D training come from: many seeds, several right networks, both variances of the step.
 
 Each network is trained as `task1.training` trains it, on a distribution of its own for each seed, and sampled with
-either variance. The table goes to stdout and
-every reading to calibration.csv beside this file; `--check` compares the limits of policy.toml with what is stored.
+either variance. The table goes to stdout and every reading to calibration.csv beside this file; `--check` compares the
+limits of policy.toml with what is stored.
 """
 
 from __future__ import annotations
