@@ -17,7 +17,7 @@ from pydantic import Field
 
 from grader.judging.bench import Observation
 from grader.judging.border import Answer, Count, Expects, Said, Tensor, tamed
-from grader.judging.comparison import Array, Arrays
+from grader.judging.comparison import Array, Arrays, off
 from grader.judging.draws import OddDraws
 from grader.lab import reference
 from grader.lab.reference import Schedule
@@ -214,22 +214,39 @@ def right_value(seen: LossObservation, trial: Trial) -> float:
     return mean_square(next(iter(right_targets(seen, trial))), trial.out)
 
 
+def forms(seen: LossObservation, trials: list[Trial]) -> list[tuple[Array, ...]]:
+    """The right targets of all trials, by their form: one target a trial in each."""
+    return list(zip(*(right_targets(seen, trial) for trial in trials), strict=True))
+
+
+def explains(target: Array, trial: Trial) -> bool:
+    """Whether the loss of a trial is the mean square against a target."""
+    return trial.sound and agrees(trial.value, mean_square(target, trial.out))
+
+
 def unexplained(seen: LossObservation, trials: list[Trial]) -> Trial | None:
     """None where one form of the right target explains every trial; else the first that none does, or the first."""
-    explained = [
-        [trial.sound and agrees(trial.value, mean_square(target, trial.out)) for target in right_targets(seen, trial)]
-        for trial in trials
-    ]
+    explained = [[explains(target, trial) for target in right_targets(seen, trial)] for trial in trials]
     if any(map(all, zip(*explained, strict=True))):
         return None
-    return next((trial for trial, forms in zip(trials, explained, strict=True) if not any(forms)), trials[0])
+    return next((trial for trial, found in zip(trials, explained, strict=True) if not any(found)), trials[0])
 
 
-def right_gradient(seen: LossObservation, trial: Trial) -> Array | None:
-    """The gradient that belongs to the value of a trial's loss; None where that value is not right."""
-    if not trial.sound or trial.loss.size != 1:
-        return None
-    for target in right_targets(seen, trial):
-        if agrees(trial.value, mean_square(target, trial.out)):
-            return trial.weight_gradient(target)
-    return None
+def odd_gradient(seen: LossObservation, trials: list[Trial], atol: float) -> str | None:
+    """How the gradients differ from those of the losses' values, where these are right; None where they do not."""
+    odd = None
+    for form in forms(seen, trials):
+        pairs = list(zip(form, trials, strict=True))
+        if not all(explains(target, trial) for target, trial in pairs):
+            continue
+        differing = (off(gradient(trial), trial.weight_gradient(target), atol) for target, trial in pairs)
+        odd = next(filter(None, differing), None)
+        if odd is None:
+            return None
+    return odd
+
+
+def gradient(trial: Trial) -> Array:
+    """Of the loss at the stand-in's weight, NaN where none came. (D, D)"""
+    features = trial.x0.shape[1]
+    return np.full((features, features), np.nan) if trial.gradient is None else trial.gradient.astype(float)

@@ -14,7 +14,7 @@ import numpy as np
 
 from grader.judging.bench import Bench, Judgement
 from grader.judging.border import Answer
-from grader.judging.comparison import Arrays, off
+from grader.judging.comparison import Arrays
 from grader.judging.draws import odd_draws
 from grader.judging.findings import answered, asked, judged
 from grader.lab.settings import Setting
@@ -23,8 +23,8 @@ from grader.lab.shared.loss_trials import (
     LossObservation,
     OddTimesteps,
     Trial,
+    odd_gradient,
     read_trial,
-    right_gradient,
     right_value,
     trials_answer,
     unexplained,
@@ -188,12 +188,9 @@ class LossRun:
             self.seen.disconnected = self.seen.disconnected or Disconnected.OTHER_GRADIENT
             got = "one that the loss does not follow when the weights change"
             return Finding(checked, "that of the loss", got, self.loss.name, self.loss.equation)
-        for shown in self.seen.trials if value_is_right else []:
-            due = right_gradient(self.seen, shown)
-            if due is not None and shown.gradient is not None and off(shown.gradient.astype(float), due, GRADIENT_ATOL):
-                self.seen.disconnected = self.seen.disconnected or Disconnected.OTHER_GRADIENT
-                got = off(shown.gradient.astype(float), due, GRADIENT_ATOL) or ""
-                return Finding(checked, "2 (out − target)/N, carried on", got, self.loss.name, self.loss.equation)
+        if value_is_right and (odd := odd_gradient(self.seen, self.seen.trials, GRADIENT_ATOL)):
+            self.seen.disconnected = self.seen.disconnected or Disconnected.OTHER_GRADIENT
+            return Finding(checked, "2 (out − target)/N, carried on", odd, self.loss.name, self.loss.equation)
         return None
 
     def _loss_follows_its_gradient(self, answer: Answer) -> bool:
