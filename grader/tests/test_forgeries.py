@@ -55,15 +55,16 @@ def tiers(pairs, brief):
     return [pytest.param(*pair, marks=[] if brief(at, *pair) else pytest.mark.slow) for at, pair in enumerate(pairs)]
 
 
-def assert_unforged(row, most):
-    """A row record (a Row, or its JSON) has no more than `most` points, none of the checks that need mathematics."""
+def assert_unforged(row, most, chance=0.0):
+    """A row record (a Row, or its JSON) has no more than `most` points, none of the checks that need mathematics; or by
+    `chance` so many more, of whichever check."""
     data = row if isinstance(row, dict) else json.loads(json.dumps(row, default=vars))
     parts = ", ".join(f"{check['id']} {check['points']:g}" for check in data["checks"])
     shown = f"{data['id']}: {data['verdict']} {data['points']:g} ({parts}), at most {most:g}; {data['message'][:500]}"
     assert data["verdict"] != "grader_error", shown
-    assert sum(check["points"] for check in data["checks"]) <= most, shown
+    assert sum(check["points"] for check in data["checks"]) <= most + chance, shown
     forged = [c["id"] for c in data["checks"] if c["id"] in NEVER.get(data["id"], ()) and c["verdict"] == "passed"]
-    assert forged == [], shown
+    assert forged == [] or chance, shown
     assert len(json.dumps(data)) < SIZE, shown
 
 
@@ -179,6 +180,11 @@ PROCESSES = [[one] for one in FORGERIES if one.name.startswith("process-")]
 ODD_ONES = packs([forgery for forgery in FORGERIES if forgery in ODD][::4])
 
 
+# Points that constants may meet by chance, as the settings are drawn for the content of a submission.
+CHANCE = {**dict.fromkeys(("task1.p_sample", "task2.step_noise", "task2.step_x0", "task2.step_mean"), 0.5)}
+CHANCE |= {"task1.fig_q_sample": 1.0}
+
+
 def assert_pack_is_graded(tmp_path, numbered, *options):
     """Grade packs [(number, forgeries)] in one run, and hold each row against what its forgery may earn."""
     paths = [write(combined(f"pack-{at:02}", [one.case for one in pack]), tmp_path / "in") for at, pack in numbered]
@@ -189,7 +195,7 @@ def assert_pack_is_graded(tmp_path, numbered, *options):
         assert [row_id for row_id, row in rows.items() if row["verdict"] == "grader_error"] == []
         for forgery in pack:
             for row_id, most in forgery.at_most.items():
-                assert_unforged(rows[row_id], most)
+                assert_unforged(rows[row_id], most, CHANCE.get(row_id, 0.0))
 
 
 @pytest.mark.slow

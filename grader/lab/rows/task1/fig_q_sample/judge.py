@@ -22,8 +22,8 @@ from grader.records import Finding
 from grader.sandbox import ProbeFailure
 
 PANELS = 10
-STRIP_POINTS = 4000
-LAST = 0.45  # of the schedule, as in the notebook's strip: nearer to its end x_t is noise whatever made it
+STRIP_POINTS = 8000
+KEPT = (0.13, 0.3)  # alpha-bar of the last panel, 0.13 in the notebook's strip: below x_t is noise whatever made it
 CLOSED_FORM = "x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε   (DDPM Eq. 4)"
 # Coefficients of the stand-in network, which q_sample has no use for.
 UNASKED: Arrays = {"weight": np.eye(2, dtype=np.float32)} | {
@@ -49,7 +49,7 @@ def judge(bench: Bench) -> Judgement:
     x0 = swiss_roll(STRIP_POINTS, bench.rng)
     setting, seen = Setting.long(bench.rng), StripObservation()
     checks = []
-    for panel, t in enumerate(_steps(bench, setting.T)):
+    for panel, t in enumerate(_steps(bench, setting.schedule)):
         inputs: Arrays = {"x0": x0, "t": np.full(STRIP_POINTS, t)}
         params = setting.params | {"seed": bench.seed()}
         answer = asked(partial(bench.ask, "q_sample", params, UNASKED | inputs, expects=forward_answer(inputs)))
@@ -59,10 +59,11 @@ def judge(bench: Bench) -> Judgement:
     return Judgement(checks, [seen])
 
 
-def _steps(bench: Bench, T: int) -> list[int]:
-    """t = 0, and nine up to LAST, a hundredth of the schedule from equal distances at most."""
-    middle, reach = np.linspace(0, LAST * T, PANELS)[1:], T // 100
-    return [0, *(middle.astype(int) + bench.rng.integers(-reach, reach + 1, PANELS - 1)).tolist()]
+def _steps(bench: Bench, s: Schedule) -> list[int]:
+    """t = 0, and nine at about equal distances, up to where a share of KEPT is left of x_0's variance."""
+    last = int(np.searchsorted(-s.ab, -bench.rng.uniform(*KEPT)))
+    steps = np.linspace(0, last, PANELS)[1:] - bench.rng.uniform(0.0, 0.3, PANELS - 1) * last / PANELS
+    return [0, *steps.astype(int).tolist()]
 
 
 def _panel(answer: Answer | ProbeFailure, x0: NDArray[np.float32], s: Schedule, t: int) -> Finding | None:
