@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from grader.judging.comparison import not_finite
 from grader.records import Verdict
 from grader.sandbox import Answer as RawAnswer
 from grader.sandbox import ProbeFailure
@@ -66,27 +67,21 @@ class Tensor:
         """What is wrong with a value: its form first, then its numbers."""
         if self.shape is None:
             if value.size > self.most or value.ndim > MOST_AXES:
-                return self._misfit(Unfit.SHAPE, value, f"at most {self.most} numbers", f"shape {value.shape}")
+                return Misfit(Unfit.SHAPE, f"at most {self.most} numbers", f"shape {value.shape}", value.shape)
         elif value.shape != self.shape:
-            return self._misfit(Unfit.SHAPE, value, f"shape {self.shape}", f"shape {value.shape}")
+            return Misfit(Unfit.SHAPE, f"shape {self.shape}", f"shape {value.shape}", value.shape)
         if value.dtype.name not in self.dtypes:
             kind = "a floating-point tensor" if self.dtypes <= FLOATING else "a tensor of whole numbers"
-            return self._misfit(Unfit.DTYPE, value, kind, f"dtype {value.dtype}")
+            return Misfit(Unfit.DTYPE, kind, f"dtype {value.dtype}", value.shape)
         if value.dtype.name not in FLOATING:
             return None
+        if self.finite and (bad := not_finite(value)):
+            return Misfit(Unfit.NOT_FINITE, "finite numbers", bad, value.shape)
         finite = np.isfinite(value)
-        if self.finite and not finite.all():
-            bad = np.argwhere(~finite)
-            got = f"{len(bad)} of {value.size} are NaN or infinite, the first at {list(map(int, bad[0]))}"
-            return self._misfit(Unfit.NOT_FINITE, value, "finite numbers", got)
         size = float(np.abs(value, where=finite, out=np.zeros(value.shape, value.dtype)).max(initial=0))
         if size > self.largest:
-            return self._misfit(Unfit.TOO_LARGE, value, f"numbers within ±{self.largest:g}", f"up to {size:.3g}")
+            return Misfit(Unfit.TOO_LARGE, f"numbers within ±{self.largest:g}", f"up to {size:.3g}", value.shape)
         return None
-
-    @staticmethod
-    def _misfit(kind: Unfit, value: NDArray[Any], expected: str, got: str) -> Misfit:
-        return Misfit(kind, expected, got, value.shape)
 
 
 class Said(BaseModel):

@@ -37,7 +37,7 @@ class Setting:
 
     @classmethod
     def short(cls, rng: np.random.Generator) -> Setting:
-        """Few steps with large betas: every mistake at any t moves a coefficient by 5e-4 or more."""
+        """Few steps with large betas, so that a mistake at any t moves a coefficient far beyond rounding."""
         return cls(int(rng.integers(9, 15)), float(rng.uniform(0.006, 0.02)), float(rng.uniform(0.25, 0.35)))
 
     @classmethod

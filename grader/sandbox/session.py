@@ -106,6 +106,7 @@ class Sandbox:
         """
         launch = self._launch
         other = Sandbox(launch.submission, launch.mounts, self.limits, launch.material, self.kind, launch.gpu)
+        other._libraries = self._libraries
         other._spent, other._wall = spent, wall = self._spent, self._wall
         with other:
             try:

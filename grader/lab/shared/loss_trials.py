@@ -87,7 +87,7 @@ class Trial:
     noisings: int  # calls of the forward process; 0 where the loss computed x_t itself
     mixed: bool  # whether x_t is what the forward process made of x_0 and eps
     T: int
-    gradient: Array | None  # of the loss, at the stand-in's weight
+    gradient: Array  # of the loss, at the stand-in's weight (D, D); NaN where none came
 
     @property
     def value(self) -> float:
@@ -155,7 +155,8 @@ def read_trial(i: int, answer: Answer, given: Arrays, s: Schedule) -> Trial | No
         mixed = any(np.allclose(x_t, mix(t_noising, x0, eps), atol=1e-5) for mix in (stand_in, closed_form))
     out = network_output(given, x_t, steps)
     # A loss that is not finite agrees with nothing.
-    loss, gradient = arrays.get(f"{i}.loss", np.array(np.nan)).astype(float), arrays.get(f"{i}.grad")
+    loss = arrays.get(f"{i}.loss", np.array(np.nan)).astype(float)
+    gradient = arrays.get(f"{i}.grad", np.full((x0.shape[1],) * 2, np.nan)).astype(float)
     times = np.asarray(t_noising, dtype=float)
     return Trial(x0, eps, t, times, x_t, out, loss, said.noising_calls, mixed, s.T, gradient)
 
@@ -239,14 +240,8 @@ def odd_gradient(seen: LossObservation, trials: list[Trial], atol: float) -> str
         pairs = list(zip(form, trials, strict=True))
         if not all(explains(target, trial) for target, trial in pairs):
             continue
-        differing = (off(gradient(trial), trial.weight_gradient(target), atol) for target, trial in pairs)
+        differing = (off(trial.gradient, trial.weight_gradient(target), atol) for target, trial in pairs)
         odd = next(filter(None, differing), None)
         if odd is None:
             return None
     return odd
-
-
-def gradient(trial: Trial) -> Array:
-    """Of the loss at the stand-in's weight, NaN where none came. (D, D)"""
-    features = trial.x0.shape[1]
-    return np.full((features, features), np.nan) if trial.gradient is None else trial.gradient.astype(float)

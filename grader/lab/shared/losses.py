@@ -92,7 +92,7 @@ class LossRun:
         self.stand_ins = draw_network(bench, loss.sample[0]) | {
             name: bench.uniform(0.4, 0.9, self.setting.T + 2) for name in ("signal", "spread")
         }
-        self.asked_with: list[tuple[list[int], Arrays]] = []
+        self.small_asked: tuple[list[int], Arrays] = [], {}  # seeds and tensors of the small batches
         self.small = asked(partial(self._ask, SMALL_TRIALS, SMALL, self.seen.trials))
         self.large = asked(partial(self._ask, LARGE_TRIALS, LARGE, self.seen.large))
 
@@ -100,7 +100,8 @@ class LossRun:
         inputs = {f"x0.{i}": self.bench.uniform(-0.9, 0.9, batch, *self.loss.sample) for i in range(trials)}
         seeds = [self.bench.seed() for _ in range(trials)]
         given = self.stand_ins | inputs
-        self.asked_with.append((seeds, given))
+        if into is self.seen.trials:
+            self.small_asked = seeds, given
         answer = self._trials(seeds, given)
         for i in range(trials):
             trial = read_trial(i, answer, given, self.seen.schedule)
@@ -172,7 +173,8 @@ class LossRun:
         return Finding(checked, expected, f"{trial.value:.5f}", where, loss.equation)
 
     def gradient(self) -> Finding | None:
-        """The gradient arrives at the network: of a loss of the right value that of this very value, else any."""
+        """The gradient arrives at the network: of a loss of the right value the one that belongs to this value, of
+        another loss one that it follows."""
         answer = answered(self.small)
         checked = f"the gradient of {self.loss.name} at the network's parameters"
         for i, trial in enumerate(answer.said.trials):
@@ -195,7 +197,7 @@ class LossRun:
 
     def _loss_follows_its_gradient(self, answer: Answer) -> bool:
         """Whether the loss of most trials changes with the stand-in's weight as its gradient says, whatever it is."""
-        seeds, given = self.asked_with[0]
+        seeds, given = self.small_asked
         direction = self.bench.normal(*given["weight"].shape).astype(float)
         losses = []
         for step in (NUDGE, -NUDGE):
